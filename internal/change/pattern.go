@@ -9,7 +9,9 @@ import (
 )
 
 // engine is what the two dialects have in common.
-type engine interface{ matchAt(s string) (start int, ok bool) }
+type engine interface {
+	matchAt(s string) (start int, ok bool)
+}
 
 type re2 struct{ *regexp.Regexp }
 

@@ -103,7 +103,7 @@ type Report struct {
 	// Action is start, success, failure, ...: which of the pipeline's reporters this is.
 	Action string `json:"action"`
 	// Message is the text for people. FileComments go to the lines of the change.
-	Message      string        `json:"message"`
+	Message      string               `json:"message"`
 	FileComments []change.FileComment `json:"file_comments,omitempty"`
 	// Options are the reporter's settings of the pipeline for this connection: label votes, submit,
 	// merge, status, comment... as YAML gave them.
