@@ -1,6 +1,7 @@
 module github.com/gozer-ci/gozer
 
-go 1.26
+go 1.26.0
+
 require (
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/charmbracelet/lipgloss v1.1.0
