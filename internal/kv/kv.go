@@ -7,14 +7,17 @@
 // # Promises
 //
 //  1. Every write happens in a transaction; a transaction that commits gets the next revision,
-//     and all its writes carry that revision. Revisions grow by at least one.
+//     and all its writes carry that revision. Revisions grow by at least one. A transaction
+//     that changes nothing (no writes, or deletes of what is not there) makes no revision; it
+//     tells the current one.
 //  2. A transaction is atomic and linearizable: its compares see everything that committed
 //     before it, and nothing sees half of its writes.
 //  3. Range at revision R shows exactly what a reader at R would have seen. A revision that was
 //     compacted away gives ErrCompacted; one of the future, ErrFutureRevision.
 //  4. Watch from revision R delivers every change of the prefix with revision >= R, in order of
-//     revision, each once, all changes of one transaction together. A watcher that falls behind
-//     a compaction gets ErrCompacted and must range again.
+//     revision, each once, all changes of one transaction together, in the order of its writes
+//     (the keys of a DeletePrefix in byte order). A watcher that falls behind a compaction gets
+//     ErrCompacted and must range again. A revision of the future is waited for.
 //  5. A key written under a lease disappears when the lease ends (revoked, or not kept alive for
 //     its time to live). Its disappearance is a change like any other.
 //  6. An error other than the sentinels below means "unknown": the transaction may or may not
@@ -35,12 +38,16 @@ var (
 	ErrFutureRevision = errors.New("revision is in the future")
 	// ErrLeaseNotFound: the lease ended, and with it every key written under it.
 	ErrLeaseNotFound = errors.New("lease not found")
+	// ErrInvalid: the request makes no sense (an empty key, a key written twice); nothing was
+	// written. It is a mistake in this program.
+	ErrInvalid = errors.New("invalid request")
 	// ErrTooLarge: the transaction has more operations or bytes than the limits below; nothing
 	// was written.
 	ErrTooLarge = errors.New("transaction too large")
 	// ErrNoSpace: the store has reached its quota; nothing was written.
 	ErrNoSpace = errors.New("store is full")
-	// ErrClosed: the store was closed by this process.
+	// ErrClosed: the store was closed by this process before the call began; nothing was
+	// written. A transaction that Close interrupts has an unknown outcome, not this error.
 	ErrClosed = errors.New("store is closed")
 )
 
@@ -50,7 +57,8 @@ const (
 	MaxValue = 512 << 10
 	// MaxOps is the largest number of writes, and of compares, in one transaction.
 	MaxOps = 512
-	// MaxTxn is the largest sum of keys and values of one transaction, in bytes.
+	// MaxTxn is the largest sum of keys (also compared ones) and values of one transaction, in
+	// bytes.
 	MaxTxn = 4 << 20
 )
 
@@ -59,7 +67,9 @@ type LeaseID int64
 
 // KV is one key with its value and history counters.
 type KV struct {
-	Key   string
+	Key string
+	// Value is shared by everybody who reads it: it must not be changed. (A value that is put
+	// may be: the store takes a copy.)
 	Value []byte
 	// Create is the revision at which the key was created; it identifies this incarnation and
 	// serves as fencing token. Mod is the revision of the last write.
@@ -127,7 +137,7 @@ func Delete(key string) Op { return Op{Kind: OpDelete, Key: key} }
 func DeletePrefix(prefix string) Op { return Op{Kind: OpDeletePrefix, Key: prefix} }
 
 // Txn is a transaction: if all compares hold, all writes happen, in order. A key may be written
-// once at the most (a DeletePrefix must not cover a key that is also written).
+// once at the most (a DeletePrefix must not cover a key that is also written); see Check.
 type Txn struct {
 	If   []Cmp
 	Then []Op
@@ -181,7 +191,7 @@ type Store interface {
 	// after the other. Watch itself blocks.
 	Watch(ctx context.Context, prefix string, rev int64, fn func(Batch) error) error
 	// Grant makes a lease that ends ttl after it was last kept alive. ttl is rounded up to whole
-	// seconds.
+	// seconds; a store may have a shortest one, and gives never less than asked.
 	Grant(ctx context.Context, ttl time.Duration) (LeaseID, error)
 	// KeepAlive renews the lease once and tells how long it now has. ErrLeaseNotFound if it ended.
 	KeepAlive(ctx context.Context, l LeaseID) (time.Duration, error)
