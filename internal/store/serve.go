@@ -1,0 +1,457 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+)
+
+// Names of signals to whoever works on a request.
+const (
+	SignalCancel   = "cancel"
+	SignalResume   = "resume"
+	SignalRelative = "relative"
+)
+
+// ServeConfig says which requests a worker takes.
+type ServeConfig struct {
+	Kind string
+	// Session is the lease under which requests are claimed; Owner names the worker.
+	Session *kv.Session
+	Owner   string
+	// Slots says how many more requests the worker would take now, beside those it works on: 0 for
+	// none. It is asked again whenever a request comes or ends, and every second. nil: no bound.
+	Slots func(busy int) int
+	// Accept leaves requests to others; nil takes all.
+	Accept func(*Request) bool
+	// Once: a request that a vanished worker had begun is not begun again; it is handed out with
+	// Task.Lost, so that the worker can tell that it was lost.
+	Once bool
+	Log  *slog.Logger
+}
+
+// Signal is a word to whoever works on a request.
+type Signal struct{ Name, Value string }
+
+// Task is a request that this worker holds.
+type Task struct {
+	Request *Request
+	Lost    bool
+
+	s       *Store
+	fence   Fence
+	reqRev  int64
+	signals chan Signal
+	mu      sync.Mutex
+	done    bool
+}
+
+// Serve takes requests of one kind, smallest priority and then oldest first, and runs handle for each in
+// a goroutine of its own until ctx or the session ends; it returns when all handlers have. The context
+// of a handler ends, with the cause, when the session is lost, the request withdrawn or cancelled
+// (ErrCancelled). A handler that returns an error without Done gives the request back; it is tried
+// again, here or elsewhere, after a growing pause.
+func Serve(ctx context.Context, s *Store, c ServeConfig, handle func(ctx context.Context, t *Task) error) error {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	sv := &server{
+		s: s, c: c, handle: handle,
+		requests: map[string]waiting{}, claims: map[string]bool{}, tasks: map[string]*running{},
+		signals: map[string]map[string]string{}, pauses: map[string]pause{},
+		kick: make(chan struct{}, 1),
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return sv.follow(gctx) })
+	g.Go(func() error {
+		select {
+		case <-gctx.Done():
+			return nil
+		case <-c.Session.Done():
+			return kv.ErrSessionLost
+		}
+	})
+	g.Go(func() error { return sv.loop(gctx) })
+	err := g.Wait()
+	sv.handlers.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+type waiting struct {
+	req    *Request
+	create int64
+}
+
+type running struct {
+	task   *Task
+	cancel context.CancelCauseFunc
+}
+
+type pause struct {
+	tries int
+	until time.Time
+}
+
+type server struct {
+	s        *Store
+	c        ServeConfig
+	handle   func(context.Context, *Task) error
+	handlers sync.WaitGroup
+	kick     chan struct{}
+
+	mu       sync.Mutex
+	ready    int // how many of the three prefixes have been read once
+	requests map[string]waiting
+	claims   map[string]bool
+	tasks    map[string]*running
+	signals  map[string]map[string]string // by request, what was said before it was claimed
+	pauses   map[string]pause
+}
+
+func (sv *server) wake() {
+	select {
+	case sv.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (sv *server) follow(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	ready := func() {
+		sv.mu.Lock()
+		sv.ready++
+		sv.mu.Unlock()
+		sv.wake()
+	}
+	g.Go(func() error {
+		return Records[Request](sv.s, RequestPrefix(sv.c.Kind)).Follow(ctx, ready, sv.onRequest)
+	})
+	g.Go(func() error { return sv.followRaw(ctx, ClaimPrefix(sv.c.Kind), ready, sv.onClaim) })
+	g.Go(func() error { return sv.followRaw(ctx, SignalPrefix(sv.c.Kind), ready, sv.onSignal) })
+	return g.Wait()
+}
+
+func (sv *server) followRaw(ctx context.Context, prefix string, ready func(), fn func(name, value string, gone bool)) error {
+	have := map[string]bool{}
+	first := true
+	return kv.Follow(ctx, sv.s.kv, prefix, func(r *kv.Result) error {
+		seen := map[string]bool{}
+		for _, e := range r.KVs {
+			n := strings.TrimPrefix(e.Key, prefix)
+			seen[n], have[n] = true, true
+			fn(n, string(e.Value), false)
+		}
+		for n := range have {
+			if !seen[n] {
+				delete(have, n)
+				fn(n, "", true)
+			}
+		}
+		if first {
+			ready()
+		}
+		first = false
+		return nil
+	}, func(b kv.Batch) error {
+		for _, c := range b.Changes {
+			n := strings.TrimPrefix(c.Key, prefix)
+			if c.Deleted {
+				delete(have, n)
+			} else {
+				have[n] = true
+			}
+			fn(n, string(c.Value), c.Deleted)
+		}
+		return nil
+	})
+}
+
+func (sv *server) onRequest(r Record[Request], gone bool) error {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if gone {
+		delete(sv.requests, r.Name)
+		delete(sv.pauses, r.Name)
+		if t := sv.tasks[r.Name]; t != nil && !t.task.ended() {
+			t.cancel(ErrCancelled)
+		}
+	} else {
+		sv.requests[r.Name] = waiting{&r.Value, r.Create}
+	}
+	sv.wake()
+	return nil
+}
+
+func (sv *server) onClaim(name, _ string, gone bool) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if gone {
+		delete(sv.claims, name)
+	} else {
+		sv.claims[name] = true
+	}
+	sv.wake()
+}
+
+func (sv *server) onSignal(name, value string, gone bool) {
+	req, sig, ok := strings.Cut(name, "/")
+	if !ok {
+		return
+	}
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if gone {
+		delete(sv.signals[req], sig)
+		if len(sv.signals[req]) == 0 {
+			delete(sv.signals, req)
+		}
+		return
+	}
+	if sv.signals[req] == nil {
+		sv.signals[req] = map[string]string{}
+	}
+	sv.signals[req][sig] = value
+	if t := sv.tasks[req]; t != nil {
+		t.say(Signal{sig, value})
+	}
+}
+
+// say hands a signal to the handler; a cancel also ends its context.
+func (r *running) say(s Signal) {
+	if s.Name == SignalCancel {
+		r.cancel(ErrCancelled)
+	}
+	select {
+	case r.task.signals <- s:
+	default: // a handler that listens to nothing
+	}
+}
+
+func (sv *server) loop(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sv.kick:
+		case <-tick.C:
+		}
+		for sv.c.Session.Alive() {
+			name, w := sv.next()
+			if w.req == nil {
+				break
+			}
+			if err := sv.claim(ctx, name, w); err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				sv.c.Log.Warn("a request cannot be claimed", "kind", sv.c.Kind, "request", w.req.ID, "error", err)
+				break
+			}
+		}
+	}
+}
+
+// next chooses the request to take, if there is one and room for it.
+func (sv *server) next() (string, waiting) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if sv.ready < 3 {
+		return "", waiting{}
+	}
+	if sv.c.Slots != nil && sv.c.Slots(len(sv.tasks)) <= 0 {
+		return "", waiting{}
+	}
+	var best string
+	var bw waiting
+	now := time.Now()
+	for name, w := range sv.requests {
+		if sv.claims[name] || sv.tasks[name] != nil || now.Before(sv.pauses[name].until) {
+			continue
+		}
+		if sv.c.Accept != nil && !sv.c.Accept(w.req) {
+			continue
+		}
+		if bw.req == nil || w.before(bw) || (!bw.before(w) && name < best) {
+			best, bw = name, w
+		}
+	}
+	return best, bw
+}
+
+func (w waiting) before(v waiting) bool {
+	if w.req.Priority != v.req.Priority {
+		return w.req.Priority < v.req.Priority
+	}
+	return w.create < v.create
+}
+
+// claim takes the request in a transaction that counts the beginning; losing the race is no error.
+func (sv *server) claim(ctx context.Context, name string, w waiting) error {
+	lost := sv.c.Once && w.req.Began > 0
+	req := *w.req
+	req.Began++
+	req.By = sv.c.Owner
+	rk, ck := RequestPrefix(sv.c.Kind)+name, ClaimPrefix(sv.c.Kind)+name
+	ok, rev, err := sv.s.kv.Commit(ctx, kv.Txn{
+		If: []kv.Cmp{kv.Missing(ck), kv.Created(rk, w.create)},
+		Then: []kv.Op{
+			kv.PutLease(ck, []byte(sv.c.Owner), sv.c.Session.Lease()),
+			kv.Put(rk, encode(req)),
+		},
+	})
+	if err != nil {
+		sv.pauseFor(name)
+		return err
+	}
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.claims[name] = true // the watch will say so too
+	if !ok {
+		return nil
+	}
+	t := &Task{Request: &req, Lost: lost, s: sv.s, fence: Fence{ck, rev}, reqRev: w.create, signals: make(chan Signal, 16)}
+	tctx, cancel := context.WithCancelCause(ctx)
+	run := &running{t, cancel}
+	sv.tasks[name] = run
+	for sig, v := range sv.signals[name] {
+		run.say(Signal{sig, v})
+	}
+	sv.handlers.Go(func() { sv.run(tctx, name, run) })
+	return nil
+}
+
+func (sv *server) run(ctx context.Context, name string, r *running) {
+	err := sv.handle(ctx, r.task)
+	cause := context.Cause(ctx)
+	r.cancel(nil)
+	if !r.task.ended() {
+		sv.giveBack(ctx, name, r.task, err, cause)
+	}
+	sv.mu.Lock()
+	delete(sv.tasks, name)
+	if r.task.ended() {
+		delete(sv.requests, name)
+		delete(sv.pauses, name)
+	}
+	sv.mu.Unlock()
+	sv.wake()
+}
+
+// giveBack releases the claim of a task that was not done.
+func (sv *server) giveBack(ctx context.Context, name string, t *Task, err, cause error) {
+	if err == nil {
+		err = errors.New("the handler left it undone")
+	}
+	if !errors.Is(cause, ErrCancelled) && ctx.Err() == nil {
+		sv.c.Log.Warn("a request is tried again later", "kind", sv.c.Kind, "request", t.Request.ID, "began", t.Request.Began, "error", err)
+	}
+	actx, cancel := aside(ctx)
+	defer cancel()
+	if _, werr := sv.s.Write(actx, t.fence, kv.Delete(t.fence.Key)); werr != nil && !errors.Is(werr, ErrFenced) {
+		sv.c.Log.Warn("a claim cannot be released", "kind", sv.c.Kind, "request", t.Request.ID, "error", werr)
+	}
+	sv.pauseFor(name)
+}
+
+// pauseFor keeps this worker from a request for a time that doubles with each try, up to ten seconds.
+func (sv *server) pauseFor(name string) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	p := sv.pauses[name]
+	d := min(100*time.Millisecond<<min(p.tries, 10), 10*time.Second)
+	sv.pauses[name] = pause{p.tries + 1, time.Now().Add(d)}
+	time.AfterFunc(d, sv.wake)
+}
+
+// Decode reads the request's body.
+func (t *Task) Decode(ctx context.Context, body any) error {
+	b := t.Request.Body
+	if t.Request.Blob != "" {
+		var err error
+		if b, err = t.s.Blob(ctx, t.Request.Blob); err != nil {
+			return err
+		}
+	}
+	if err := json.Unmarshal(b, body); err != nil {
+		return fmt.Errorf("decode %s request %s: %w", t.Request.Kind, t.Request.ID, err)
+	}
+	return nil
+}
+
+// Signals delivers what the scheduler has to say about the request while it is worked on.
+func (t *Task) Signals() <-chan Signal { return t.signals }
+
+// Fence is the claim under which the worker holds the request.
+func (t *Task) Fence() Fence { return t.fence }
+
+func (t *Task) ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.done
+}
+
+// Tell sends news to the pipeline while the request stays.
+func (t *Task) Tell(ctx context.Context, in ...pipeline.Input) error {
+	ops, err := t.s.InputOps(ctx, t.Request.Tenant, t.Request.Pipeline, in...)
+	if err != nil {
+		return err
+	}
+	_, err = t.s.Write(ctx, t.fence, ops...)
+	return err
+}
+
+// Done ends the request with its outcome: request, claim and signals go, the inputs are appended, all in
+// one transaction under the claim. It works although ctx has ended.
+func (t *Task) Done(ctx context.Context, in ...pipeline.Input) error {
+	return t.DoneWith(ctx, nil, in...)
+}
+
+// DoneWith is Done with further writes in the same transaction.
+func (t *Task) DoneWith(ctx context.Context, ops []kv.Op, in ...pipeline.Input) error {
+	ctx, cancel := aside(ctx)
+	defer cancel()
+	if len(in) > 0 {
+		more, err := t.s.InputOps(ctx, t.Request.Tenant, t.Request.Pipeline, in...)
+		if err != nil {
+			return err
+		}
+		ops = append(ops, more...)
+	}
+	r := t.Request
+	ops = append(ops, kv.Delete(requestKey(r.Kind, r.ID)), kv.Delete(t.fence.Key), kv.DeletePrefix(SignalPrefix(r.Kind)+seg(r.ID)+"/"))
+	if _, err := t.s.Write(ctx, t.fence, ops...); err != nil {
+		return fmt.Errorf("finish %s request %s: %w", r.Kind, r.ID, err)
+	}
+	t.mu.Lock()
+	t.done = true
+	t.mu.Unlock()
+	return nil
+}
+
+// Reply ends a request of a Call with its answer, or with an error in words for people.
+func (t *Task) Reply(ctx context.Context, answer any, failure string) error {
+	rep := reply{Error: failure}
+	if failure == "" {
+		name, err := t.s.PutJSON(ctx, answer)
+		if err != nil {
+			return err
+		}
+		rep.Blob = name
+	}
+	return t.DoneWith(ctx, []kv.Op{kv.Put(replyKey(t.Request.ID), encode(rep))})
+}

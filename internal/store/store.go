@@ -1,0 +1,122 @@
+// Package store is Gozer's state as typed records on kv: pipelines with their items, inboxes of inputs,
+// requests that workers take and answer, content-addressed blobs for anything large, membership and
+// claims. It is the only way in which scheduler, merger, executor, launcher, reporter and web speak to
+// each other: each takes a record and leaves one.
+//
+// Every write that belongs to a piece of owned work is fenced: it goes through only if the claim under
+// which the writer works still exists in the incarnation that the writer made. A former owner, whatever
+// paused it, changes nothing.
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/gozer-ci/gozer/internal/kv"
+)
+
+// Format is the version of the records that this program writes, and the newest that it reads.
+const Format = 1
+
+// Errors that callers tell apart.
+var (
+	// ErrFormat: the data were written by a newer program.
+	ErrFormat = errors.New("the data are of a format that this program does not know")
+	// ErrFenced: the claim that the write was made under is gone; somebody else may own the work now.
+	ErrFenced = errors.New("the claim is lost")
+	// ErrConflict: the record changed since it was read. Read it again.
+	ErrConflict = errors.New("the record was changed by somebody else")
+	// ErrNotFound: there is no such record.
+	ErrNotFound = errors.New("no such record")
+	// ErrCancelled: the request was withdrawn.
+	ErrCancelled = errors.New("cancelled")
+)
+
+// Config is what Open needs.
+type Config struct {
+	KV  kv.Store
+	Log *slog.Logger
+}
+
+// Store is the typed state. It is safe for use by many goroutines.
+type Store struct {
+	kv  kv.Store
+	log *slog.Logger
+}
+
+// Open checks the format of the data, or stamps an empty store with it.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{kv: c.KV, log: c.Log}
+	const key = "/meta/format"
+	_, _, err := c.KV.Commit(ctx, kv.Txn{
+		If:   []kv.Cmp{kv.Missing(key)},
+		Then: []kv.Op{kv.Put(key, []byte(strconv.Itoa(Format)))},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stamp the store with format %d: %w", Format, err)
+	}
+	e, _, err := kv.Get(ctx, c.KV, key)
+	if err != nil {
+		return nil, fmt.Errorf("read the format of the store: %w", err)
+	}
+	got, err := strconv.Atoi(string(e.Value))
+	if err != nil || got > Format {
+		return nil, fmt.Errorf("the data are of format %s, this gozer knows formats up to %d; "+
+			"start the newer gozer, or another data folder: %w", e.Value, Format, ErrFormat)
+	}
+	return s, nil
+}
+
+// KV is the space below.
+func (s *Store) KV() kv.Store { return s.kv }
+
+// Fence is a claim that a write is made under: it goes through only while the key exists as it was
+// created at revision Rev. The zero Fence is no condition.
+type Fence struct {
+	Key string
+	Rev int64
+}
+
+func (f Fence) cmps() []kv.Cmp {
+	if f.Key == "" {
+		return nil
+	}
+	return []kv.Cmp{kv.Created(f.Key, f.Rev)}
+}
+
+// Write commits ops under a fence. A fence that does not hold gives ErrFenced.
+func (s *Store) Write(ctx context.Context, f Fence, ops ...kv.Op) (rev int64, err error) {
+	ok, rev, err := s.kv.Commit(ctx, kv.Txn{If: f.cmps(), Then: ops})
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return 0, ErrFenced
+	}
+	return rev, nil
+}
+
+// timeout bounds clean-up writes that must happen although the caller's context has ended.
+const timeout = 5 * time.Second
+
+// aside is a context for such writes.
+func aside(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
+}
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		// Records are plain data of our own; one that cannot be written down is a programming error.
+		panic(fmt.Sprintf("store: encode %T: %v", v, err))
+	}
+	return b
+}
