@@ -65,10 +65,6 @@ func (s *Store) InputOps(ctx context.Context, tenant, pipe string, in ...pipelin
 	ops := make([]kv.Op, 0, len(in))
 	for i, x := range in {
 		key := InboxPrefix(tenant, pipe) + unique(i)
-		if _, ok := x.(*pipeline.Wake); ok {
-			// One wake-up is as good as many.
-			key = InboxPrefix(tenant, pipe) + "wake"
-		}
 		body, err := pipeline.MarshalInput(x)
 		if err != nil {
 			return nil, fmt.Errorf("encode %T for %s/%s: %w", x, tenant, pipe, err)

@@ -1,0 +1,99 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/gozer-ci/gozer/internal/kv"
+)
+
+// Member is one live process in one role, under its lease.
+type Member struct {
+	ID      string    `json:"id"`
+	Role    string    `json:"role"`
+	Host    string    `json:"host"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	// State is initializing, running, paused or stopping.
+	State string `json:"state"`
+	// Address is where the member serves what others read of it (logs), if it does.
+	Address string `json:"address,omitempty"`
+	// Reads and Writes are the record formats that it knows.
+	Reads  int `json:"reads"`
+	Writes int `json:"writes"`
+	// Detail is for people: what it works on.
+	Detail map[string]any `json:"detail,omitempty"`
+}
+
+// MemberPrefix is where the members of a role are.
+func MemberPrefix(role string) string { return "/member/" + role + "/" }
+
+// Join writes the member's record under the session's lease; again to change it.
+func (s *Store) Join(ctx context.Context, ses *kv.Session, m Member) error {
+	m.Reads, m.Writes = Format, Format
+	_, err := s.Write(ctx, Fence{}, kv.PutLease(MemberPrefix(m.Role)+seg(m.ID), encode(m), ses.Lease()))
+	if err != nil {
+		return fmt.Errorf("join as %s %s: %w", m.Role, m.ID, err)
+	}
+	return nil
+}
+
+// Members lists who is there in a role.
+func (s *Store) Members(ctx context.Context, role string) ([]Member, error) {
+	rs, err := Records[Member](s, MemberPrefix(role)).List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Member, len(rs))
+	for i, r := range rs {
+		out[i] = r.Value
+	}
+	return out, nil
+}
+
+// OwnerPrefix is where the claims of owners are.
+const OwnerPrefix = "/claim/owner/"
+
+// Own claims a piece of work for a member, under its session's lease. ok is false where somebody else
+// holds it. The fence guards every write about the work.
+func (s *Store) Own(ctx context.Context, ses *kv.Session, work, member string) (f Fence, ok bool, err error) {
+	key := OwnerPrefix + seg(work)
+	ok, rev, err := s.kv.Commit(ctx, kv.Txn{
+		If:   []kv.Cmp{kv.Missing(key)},
+		Then: []kv.Op{kv.PutLease(key, []byte(member), ses.Lease())},
+	})
+	if err != nil {
+		return Fence{}, false, fmt.Errorf("claim %s: %w", work, err)
+	}
+	return Fence{key, rev}, ok, nil
+}
+
+// Disown gives a piece of work back. It is no error if the claim is gone already.
+func (s *Store) Disown(ctx context.Context, f Fence) error {
+	actx, cancel := aside(ctx)
+	defer cancel()
+	_, _, err := s.kv.Commit(actx, kv.Txn{If: f.cmps(), Then: []kv.Op{kv.Delete(f.Key)}})
+	return err
+}
+
+// Chosen tells which of the members should own a piece of work: rendezvous hashing, so that a member that
+// comes or goes moves only its own share. Empty where there are no members.
+func Chosen(work string, members []string) string {
+	var best string
+	var top uint64
+	for _, m := range members {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(m + "\x00" + work))
+		// FNV's high bits are poor for short inputs; mix them once more.
+		x := h.Sum64()
+		x ^= x >> 33
+		x *= 0xff51afd7ed558ccd
+		x ^= x >> 33
+		if best == "" || x > top || (x == top && m < best) {
+			best, top = m, x
+		}
+	}
+	return best
+}

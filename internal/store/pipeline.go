@@ -1,0 +1,298 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/job"
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+)
+
+// PipelinePrefix is where the records of one pipeline are: head, item/<id>, change/<hash>.
+func PipelinePrefix(tenant, pipe string) string {
+	return "/pipeline/" + seg(tenant) + "/" + seg(pipe) + "/"
+}
+
+// SemaphoreKey is the record of who holds which of a tenant's semaphores; with an empty tenant, of the
+// global ones.
+func SemaphoreKey(tenant string) string { return "/semaphore/" + seg(tenant) + "/holders" }
+
+// head is a pipeline's state without its items and changes. Settings and Tenant, which are large and
+// change only with a layout, are a blob.
+type head struct {
+	Config   string            `json:"config"`
+	Queues   []*pipeline.Queue `json:"queues"`
+	Failures int               `json:"failures,omitempty"`
+	Disabled bool              `json:"disabled,omitempty"`
+	Paused   string            `json:"paused,omitempty"`
+}
+
+// config is what head.Config names.
+type config struct {
+	Settings pipeline.Settings `json:"settings"`
+	Tenant   pipeline.Tenant   `json:"tenant"`
+}
+
+// itemRecord is an item with its job graph set aside as a blob, which a reset of the queue shares.
+type itemRecord struct {
+	Item  *pipeline.Item `json:"item"`
+	Graph string         `json:"graph,omitempty"`
+}
+
+// Pipeline is a pipeline that this process owns: its state in memory, and what of it is written down.
+// It belongs to one goroutine.
+type Pipeline struct {
+	Tenant, Name string
+	State        *pipeline.State
+
+	s       *Store
+	fence   Fence
+	head    []byte
+	config  string
+	graphs  map[*job.Graph]string
+	changes map[change.Key]*change.Change
+	items   map[pipeline.ItemID]bool
+}
+
+// OpenPipeline reads a pipeline for its owner, who works under the fence. A pipeline that was never
+// written is empty.
+func (s *Store) OpenPipeline(ctx context.Context, f Fence, tenant, name string) (*Pipeline, error) {
+	p := &Pipeline{Tenant: tenant, Name: name, s: s, fence: f}
+	if err := s.finish(ctx, f, p.redoKey()); err != nil {
+		return nil, fmt.Errorf("open pipeline %s/%s: %w", tenant, name, err)
+	}
+	st, raw, err := s.readPipeline(ctx, tenant, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	p.State, p.head, p.config = st, raw.head, raw.config
+	p.graphs, p.items = raw.graphs, map[pipeline.ItemID]bool{}
+	p.changes = map[change.Key]*change.Change{}
+	for k, c := range st.Changes {
+		p.changes[k] = c
+	}
+	for id := range st.Items {
+		p.items[id] = true
+	}
+	return p, nil
+}
+
+func (p *Pipeline) redoKey() string {
+	return "/redo/pipeline/" + seg(p.Tenant) + "/" + seg(p.Name)
+}
+
+// Configured says that the state's settings or tenant changed and must be written with the next Commit.
+func (p *Pipeline) Configured() { p.config = "" }
+
+// Commit writes what the steps since the last commit changed (the touched items, the queues, the changes
+// known), together with ops and under the compares: the consumed inputs, requests for the effects,
+// semaphores. On any error the state in memory is worth nothing: open the pipeline again.
+func (p *Pipeline) Commit(ctx context.Context, touched []pipeline.ItemID, cmps []kv.Cmp, ops []kv.Op) error {
+	own, err := p.ops(ctx, touched)
+	if err != nil {
+		return fmt.Errorf("commit pipeline %s/%s: %w", p.Tenant, p.Name, err)
+	}
+	if err := p.s.commit(ctx, p.fence, p.redoKey(), cmps, append(own, ops...)); err != nil {
+		return fmt.Errorf("commit pipeline %s/%s: %w", p.Tenant, p.Name, err)
+	}
+	return nil
+}
+
+func (p *Pipeline) ops(ctx context.Context, touched []pipeline.ItemID) ([]kv.Op, error) {
+	prefix := PipelinePrefix(p.Tenant, p.Name)
+	var ops []kv.Op
+	done := map[pipeline.ItemID]bool{}
+	for _, id := range touched {
+		if done[id] {
+			continue
+		}
+		done[id] = true
+		it := p.State.Items[id]
+		if it == nil {
+			if p.items[id] {
+				delete(p.items, id)
+				ops = append(ops, kv.Delete(prefix+"item/"+string(id)))
+			}
+			continue
+		}
+		b, err := p.item(ctx, it)
+		if err != nil {
+			return nil, err
+		}
+		p.items[id] = true
+		ops = append(ops, kv.Put(prefix+"item/"+string(id), b))
+	}
+	for k, c := range p.State.Changes {
+		if p.changes[k] != c {
+			p.changes[k] = c
+			ops = append(ops, kv.Put(prefix+"change/"+hashName(string(k)), encode(c)))
+		}
+	}
+	for k := range p.changes {
+		if p.State.Changes[k] == nil {
+			delete(p.changes, k)
+			ops = append(ops, kv.Delete(prefix+"change/"+hashName(string(k))))
+		}
+	}
+	if p.config == "" {
+		name, err := p.s.PutJSON(ctx, config{p.State.Settings, p.State.Tenant})
+		if err != nil {
+			return nil, err
+		}
+		p.config = name
+	}
+	h := encode(head{p.config, p.State.Queues, p.State.Failures, p.State.Disabled, p.State.Paused})
+	if !bytes.Equal(h, p.head) {
+		p.head = h
+		ops = append(ops, kv.Put(prefix+"head", h))
+	}
+	return ops, nil
+}
+
+// item encodes an item with its graph as a blob. The graph is never changed once it is there, so its
+// identity in memory stands for its content.
+func (p *Pipeline) item(ctx context.Context, it *pipeline.Item) ([]byte, error) {
+	rec := itemRecord{Item: it}
+	if it.Buildset != nil && it.Buildset.Graph != nil {
+		g := it.Buildset.Graph
+		name, ok := p.graphs[g]
+		if !ok {
+			var err error
+			if name, err = p.s.PutJSON(ctx, g); err != nil {
+				return nil, err
+			}
+			p.graphs[g] = name
+			p.forget()
+		}
+		copied, bs := *it, *it.Buildset
+		bs.Graph = nil
+		copied.Buildset = &bs
+		rec = itemRecord{&copied, name}
+	}
+	return encode(rec), nil
+}
+
+// forget drops graphs of items that are gone, now and then.
+func (p *Pipeline) forget() {
+	if len(p.graphs) < 2*len(p.State.Items)+64 {
+		return
+	}
+	used := map[*job.Graph]bool{}
+	for _, it := range p.State.Items {
+		if it.Buildset != nil {
+			used[it.Buildset.Graph] = true
+		}
+	}
+	for g := range p.graphs {
+		if !used[g] {
+			delete(p.graphs, g)
+		}
+	}
+}
+
+func hashName(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:12])
+}
+
+// LoadPipeline reads the whole state of a pipeline as it was at one revision, which is returned: for
+// readers who own nothing. rev 0 is now.
+func (s *Store) LoadPipeline(ctx context.Context, tenant, name string) (*pipeline.State, int64, error) {
+	st, raw, err := s.readPipeline(ctx, tenant, name, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	return st, raw.rev, nil
+}
+
+type rawPipeline struct {
+	rev    int64
+	head   []byte
+	config string
+	graphs map[*job.Graph]string
+}
+
+func (s *Store) readPipeline(ctx context.Context, tenant, name string, rev int64) (*pipeline.State, rawPipeline, error) {
+	st := &pipeline.State{Items: map[pipeline.ItemID]*pipeline.Item{}, Changes: map[change.Key]*change.Change{}}
+	raw := rawPipeline{graphs: map[*job.Graph]string{}}
+	prefix := PipelinePrefix(tenant, name)
+	r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix, Rev: rev})
+	if err != nil {
+		return nil, raw, fmt.Errorf("read pipeline %s/%s: %w", tenant, name, err)
+	}
+	raw.rev = r.Rev
+	byName := map[string]*job.Graph{}
+	for _, e := range r.KVs {
+		if err := s.readPart(ctx, st, &raw, byName, strings.TrimPrefix(e.Key, prefix), e.Value); err != nil {
+			return nil, raw, fmt.Errorf("read %s: %w", e.Key, err)
+		}
+	}
+	return st, raw, nil
+}
+
+func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeline, graphs map[string]*job.Graph, part string, value []byte) error {
+	switch {
+	case part == "head":
+		var h head
+		if err := json.Unmarshal(value, &h); err != nil {
+			return err
+		}
+		var c config
+		if err := s.JSON(ctx, h.Config, &c); err != nil {
+			return err
+		}
+		st.Settings, st.Tenant = c.Settings, c.Tenant
+		st.Queues, st.Failures, st.Disabled, st.Paused = h.Queues, h.Failures, h.Disabled, h.Paused
+		raw.head, raw.config = value, h.Config
+	case strings.HasPrefix(part, "item/"):
+		var rec itemRecord
+		if err := json.Unmarshal(value, &rec); err != nil {
+			return err
+		}
+		if rec.Graph != "" {
+			g := graphs[rec.Graph]
+			if g == nil {
+				g = new(job.Graph)
+				if err := s.JSON(ctx, rec.Graph, g); err != nil {
+					return err
+				}
+				graphs[rec.Graph] = g
+				raw.graphs[g] = rec.Graph
+			}
+			rec.Item.Buildset.Graph = g
+		}
+		st.Items[rec.Item.ID] = rec.Item
+	case strings.HasPrefix(part, "change/"):
+		c := new(change.Change)
+		if err := json.Unmarshal(value, c); err != nil {
+			return err
+		}
+		st.Changes[c.Key()] = c
+	}
+	return nil
+}
+
+// Semaphores reads who holds what in a tenant (empty: the global ones), with the revision to compare.
+func (s *Store) Semaphores(ctx context.Context, tenant string) (*pipeline.Semaphores, int64, error) {
+	sem := &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}}
+	e, ok, err := kv.Get(ctx, s.kv, SemaphoreKey(tenant))
+	if err != nil || !ok {
+		return sem, 0, err
+	}
+	if err := json.Unmarshal(e.Value, sem); err != nil {
+		return nil, 0, fmt.Errorf("read the semaphores of %q: %w", tenant, err)
+	}
+	return sem, e.Mod, nil
+}
+
+// SemaphoreOp is the write of a tenant's semaphores, as part of a transaction.
+func SemaphoreOp(tenant string, sem *pipeline.Semaphores) kv.Op {
+	return kv.Put(SemaphoreKey(tenant), encode(sem))
+}
