@@ -211,3 +211,17 @@ func contains(list []string, s string) bool {
 	}
 	return false
 }
+
+// Parts takes the key of a proposed change apart; ok is false for keys of refs.
+func (k Key) Parts() (connection, project, number, patchset string, ok bool) {
+	connection, rest, ok := strings.Cut(string(k), ":")
+	if !ok {
+		return "", "", "", "", false
+	}
+	i := strings.LastIndexByte(rest, ' ')
+	if i < 0 {
+		return "", "", "", "", false
+	}
+	number, patchset, ok = strings.Cut(rest[i+1:], ",")
+	return connection, rest[:i], number, patchset, ok
+}

@@ -128,3 +128,14 @@ type Outcome struct {
 	Merged bool   `json:"merged,omitempty"`
 	Why    string `json:"why,omitempty"`
 }
+
+// Topics is a Forge that groups changes by topic: for queues with dependencies-by-topic.
+type Topics interface {
+	// Topic lists the keys of the open changes of a topic.
+	Topic(ctx context.Context, topic string) ([]change.Key, error)
+}
+
+// Opener is a Forge that can list the open changes of a project: for project-change-merged triggers.
+type Opener interface {
+	OpenChanges(ctx context.Context, p change.Project) ([]*change.Change, error)
+}
