@@ -1,0 +1,285 @@
+// Package settings is the configuration of one Gozer process: one YAML file, read strictly, with every
+// problem at once and every path made absolute. What pipelines and jobs do is not here but in the
+// repositories and in the tenant file that this file names.
+package settings
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Settings is the whole file. Zero values are the defaults that the comments name.
+type Settings struct {
+	// Data is the folder of everything that Gozer keeps on this machine.
+	Data string `yaml:"data"`
+	// Listen is where HTTP is served (127.0.0.1:8090); Root, what people type to reach it
+	// (http://<listen>/).
+	Listen string `yaml:"listen"`
+	Root   string `yaml:"root"`
+	// Tenants is the tenant file.
+	Tenants string `yaml:"tenants"`
+
+	Store       Store        `yaml:"store"`
+	History     History      `yaml:"history"`
+	Blobs       Blobs        `yaml:"blobs"`
+	Connections []Connection `yaml:"connections"`
+	Providers   []Provider   `yaml:"providers"`
+	Executor    Executor     `yaml:"executor"`
+	Ansible     Ansible      `yaml:"ansible"`
+	Log         Log          `yaml:"log"`
+	// Auth is the list of authenticators; none: whoever reaches the loopback address is trusted.
+	Auth []Auth `yaml:"auth"`
+}
+
+// Store says where the state is. Without endpoints an etcd runs inside this process, in Data.
+type Store struct {
+	Etcd *Etcd `yaml:"etcd"`
+}
+
+// Etcd is an external cluster.
+type Etcd struct {
+	Endpoints []string `yaml:"endpoints"`
+	CA        string   `yaml:"ca"`
+	Cert      string   `yaml:"cert"`
+	Key       string   `yaml:"key"`
+	User      string   `yaml:"user"`
+	Password  string   `yaml:"password"`
+}
+
+// History is the SQL database: a SQLite file in Data, or postgres://...
+type History struct {
+	URL string `yaml:"url"`
+}
+
+// Blobs is where logs and artefacts go: a folder in Data, or a gocloud URL.
+type Blobs struct {
+	URL string `yaml:"url"`
+}
+
+// Connection is one forge.
+type Connection struct {
+	Name   string `yaml:"name"`
+	Driver string `yaml:"driver"`
+	// Host is the canonical host name (the name of the connection for driver local).
+	Host string `yaml:"host"`
+	// Path is the folder of repositories of driver local (Data/forge/<name>).
+	Path string `yaml:"path"`
+	// Admin is the token with which branches of driver local may be pushed to directly; made at first
+	// start and kept in Data where it is empty.
+	Admin string `yaml:"admin"`
+	// Projects that driver local makes if they are not there.
+	Projects []string `yaml:"projects"`
+}
+
+// Provider makes nodes.
+type Provider struct {
+	Name   string `yaml:"name"`
+	Driver string `yaml:"driver"`
+	// Labels of sandbox: made anew for each job, and deleted.
+	Labels []Label `yaml:"labels"`
+	// Hosts are kept: of sandbox, made at the start with their folders kept; of static, there already.
+	Hosts []Host `yaml:"hosts"`
+	// ReadOnly are further folders that sandbox nodes see.
+	ReadOnly []string `yaml:"read-only"`
+}
+
+// Label is a kind of node.
+type Label struct {
+	Name     string   `yaml:"name"`
+	Max      int      `yaml:"max"`
+	MinReady int      `yaml:"min-ready"`
+	Features []string `yaml:"features"`
+}
+
+// Host is a machine that is kept.
+type Host struct {
+	Name    string   `yaml:"name"`
+	Labels  []string `yaml:"labels"`
+	Slots   int      `yaml:"slots"`
+	Address string   `yaml:"address"`
+	Port    int      `yaml:"port"`
+	User    string   `yaml:"user"`
+	Keys    []string `yaml:"host-keys"`
+	Python  string   `yaml:"python"`
+}
+
+// Executor bounds what one executor does at a time.
+type Executor struct {
+	// Builds at once: 4 for each core where it is 0.
+	Builds int `yaml:"builds"`
+	// DiskPerBuild in MB (250).
+	DiskPerBuild int `yaml:"disk-per-build"`
+	// Variables is the site variables file.
+	Variables string `yaml:"variables"`
+}
+
+// Ansible says where its virtual environments are (Data/ansible).
+type Ansible struct {
+	Dir string `yaml:"dir"`
+	// Default is the version for jobs that name none ("9").
+	Default string `yaml:"default"`
+}
+
+// Log says what is logged: level debug, info (default), warn or error; format text (default) or json.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// Auth is one authenticator, see semantics 5.5.
+type Auth struct {
+	Name     string        `yaml:"name"`
+	Driver   string        `yaml:"driver"`
+	Secret   string        `yaml:"secret"`
+	Issuer   string        `yaml:"issuer"`
+	Audience string        `yaml:"audience"`
+	Realm    string        `yaml:"realm"`
+	MaxAge   time.Duration `yaml:"max-validity"`
+}
+
+var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
+// Drivers that there are, for connections and for providers.
+var (
+	ConnectionDrivers = []string{"local"}
+	ProviderDrivers   = []string{"sandbox", "static"}
+)
+
+// Read reads the file; relative paths in it are relative to its folder. All problems come as one error,
+// a line each.
+func Read(path string) (*Settings, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	s := &Settings{}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(s); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := s.Finish(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// Finish fills the defaults in, makes paths absolute from dir, and checks everything.
+func (s *Settings) Finish(dir string) error {
+	abs := func(p *string) {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	def := func(p *string, v string) {
+		if *p == "" {
+			*p = v
+		}
+	}
+	var errs []error
+	problem := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if s.Data == "" {
+		problem("data: name the folder in which Gozer may keep its state")
+	}
+	abs(&s.Data)
+	def(&s.Listen, "127.0.0.1:8090")
+	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
+		problem("listen: %q is not host:port", s.Listen)
+	}
+	def(&s.Root, "http://"+s.Listen+"/")
+	if u, err := url.Parse(s.Root); err != nil || u.Host == "" {
+		problem("root: %q is no URL", s.Root)
+	}
+	s.Root = strings.TrimSuffix(s.Root, "/") + "/"
+	if s.Tenants == "" {
+		problem("tenants: name the tenant file")
+	}
+	abs(&s.Tenants)
+	if e := s.Store.Etcd; e != nil {
+		if len(e.Endpoints) == 0 {
+			problem("store.etcd.endpoints: name at least one")
+		}
+		abs(&e.CA)
+		abs(&e.Cert)
+		abs(&e.Key)
+	}
+	def(&s.History.URL, "sqlite://"+filepath.Join(s.Data, "history.db"))
+	def(&s.Blobs.URL, "file://"+filepath.Join(s.Data, "blobs"))
+	abs(&s.Executor.Variables)
+	def(&s.Ansible.Dir, filepath.Join(s.Data, "ansible"))
+	abs(&s.Ansible.Dir)
+	def(&s.Ansible.Default, "9")
+	s.finishConnections(problem, def, abs)
+	s.finishProviders(problem)
+	if !slices.Contains([]string{"", "debug", "info", "warn", "error"}, s.Log.Level) {
+		problem("log.level: %q is none of debug, info, warn, error", s.Log.Level)
+	}
+	if !slices.Contains([]string{"", "text", "json"}, s.Log.Format) {
+		problem("log.format: %q is neither text nor json", s.Log.Format)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Settings) finishConnections(problem func(string, ...any), def func(*string, string), abs func(*string)) {
+	if len(s.Connections) == 0 {
+		problem("connections: there is none, so there is nothing to test; the least is one with driver local")
+	}
+	seen := map[string]bool{}
+	for i := range s.Connections {
+		c := &s.Connections[i]
+		switch {
+		case !name.MatchString(c.Name):
+			problem("connections[%d].name: %q is no name (letters, digits, _ . -)", i, c.Name)
+		case seen[c.Name]:
+			problem("connections[%d].name: %q is there twice", i, c.Name)
+		}
+		seen[c.Name] = true
+		if !slices.Contains(ConnectionDrivers, c.Driver) {
+			problem("connections[%d].driver: %q is none of %s", i, c.Driver, strings.Join(ConnectionDrivers, ", "))
+		}
+		def(&c.Host, c.Name)
+		def(&c.Path, filepath.Join(s.Data, "forge", c.Name))
+		abs(&c.Path)
+	}
+}
+
+func (s *Settings) finishProviders(problem func(string, ...any)) {
+	seen := map[string]bool{}
+	for i := range s.Providers {
+		p := &s.Providers[i]
+		switch {
+		case !name.MatchString(p.Name):
+			problem("providers[%d].name: %q is no name (letters, digits, _ . -)", i, p.Name)
+		case seen[p.Name]:
+			problem("providers[%d].name: %q is there twice", i, p.Name)
+		}
+		seen[p.Name] = true
+		if !slices.Contains(ProviderDrivers, p.Driver) {
+			problem("providers[%d].driver: %q is none of %s", i, p.Driver, strings.Join(ProviderDrivers, ", "))
+		}
+		for j, h := range p.Hosts {
+			if !name.MatchString(h.Name) {
+				problem("providers[%d].hosts[%d].name: %q is no name", i, j, h.Name)
+			}
+			if p.Driver == "static" && h.Address == "" {
+				problem("providers[%d].hosts[%d].address: a static host needs one", i, j)
+			}
+			if p.Driver == "static" && len(h.Keys) == 0 {
+				problem("providers[%d].hosts[%d].host-keys: pin at least one (ssh-keyscan %s)", i, j, h.Address)
+			}
+		}
+	}
+}
