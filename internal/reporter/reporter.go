@@ -1,0 +1,214 @@
+// Package reporter carries out the report effects of pipelines: it tells the forges, change by change,
+// what a pipeline has to say, and asks them to merge. Comments and votes of all changes go out before the
+// first merge is asked for, so that a cycle is told of before it lands (semantics 2.7). It decides nothing:
+// which reporters, texts and merges there are is in the effect.
+package reporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/forge"
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+	"github.com/gozer-ci/gozer/internal/store"
+)
+
+// Objects makes sure that the tested merge commits of a report can be fetched by a forge that pushes by
+// itself, and tells from where. It is the merger's repositories.
+type Objects interface {
+	Objects(ctx context.Context, r *pipeline.Report, c *change.Change) (path string, err error)
+}
+
+// Mailer sends what a mail reporter has to say.
+type Mailer interface {
+	Mail(ctx context.Context, r *pipeline.Report, rep pipeline.Reporter, changes []*change.Change, text string) error
+}
+
+// Config is what a Reporter needs.
+type Config struct {
+	Store   *store.Store
+	Session *kv.Session
+	ID      string
+	Forges  *forge.Set
+	Objects Objects
+	// Mailers by connection name.
+	Mailers map[string]Mailer
+	Log     *slog.Logger
+}
+
+// Reporter serves report requests.
+type Reporter struct{ Config }
+
+// New makes a reporter.
+func New(c Config) *Reporter {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Reporter{c}
+}
+
+// atOnce bounds reports in flight: each may wait for a slow forge.
+const atOnce = 16
+
+// tries is how often a forge that does not answer is asked to take a report before the report counts as
+// failed.
+const tries = 4
+
+// Run serves until ctx ends or the session is lost.
+func (r *Reporter) Run(ctx context.Context) error {
+	return store.Serve(ctx, r.Store, store.ServeConfig{
+		Kind: store.KindReport, Session: r.Session, Owner: r.ID, Log: r.Log,
+		Slots: func(busy int) int { return atOnce - busy },
+	}, r.handle)
+}
+
+func (r *Reporter) handle(ctx context.Context, t *store.Task) error {
+	var rep pipeline.Report
+	if err := t.Decode(ctx, &rep); err != nil {
+		return err
+	}
+	out := r.Carry(ctx, t.Request.Tenant, t.Request.Pipeline, &rep)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if !rep.Merge {
+		return t.Done(ctx)
+	}
+	return t.Done(ctx, out)
+}
+
+// Carry tells the forges and merges; what came of it is the answer. It may be called again with the same
+// report.
+func (r *Reporter) Carry(ctx context.Context, tenant, pipe string, rep *pipeline.Report) *pipeline.Reported {
+	out := &pipeline.Reported{Item: rep.Item, Buildset: rep.Buildset, Report: rep.ID,
+		Merged: map[change.Key]bool{}, Why: map[change.Key]string{}}
+	var errs []error
+	for _, rp := range rep.Reporters {
+		if m := r.Mailers[rp.Connection]; m != nil {
+			errs = append(errs, r.mail(ctx, m, rep, rp))
+			continue
+		}
+		for _, c := range rep.Changes {
+			if c.Project.Connection != rp.Connection {
+				continue
+			}
+			_, err := r.tell(ctx, r.report(tenant, pipe, rep, rp, c, false))
+			errs = append(errs, err)
+		}
+	}
+	if rep.Merge {
+		r.merge(ctx, tenant, pipe, rep, out)
+	}
+	if err := errors.Join(errs...); err != nil {
+		out.Error = err.Error()
+		r.Log.Error("a report did not reach everybody", "tenant", tenant, "pipeline", pipe, "item", rep.Item, "error", err)
+	}
+	return out
+}
+
+func (r *Reporter) mail(ctx context.Context, m Mailer, rep *pipeline.Report, rp pipeline.Reporter) error {
+	text := ""
+	for _, c := range rep.Changes {
+		if text = rep.Messages[c.Key()].Message; text != "" {
+			break
+		}
+	}
+	return m.Mail(ctx, rep, rp, rep.Changes, text)
+}
+
+// merge asks for the merges in order; after the first that does not happen, the rest is not asked for.
+func (r *Reporter) merge(ctx context.Context, tenant, pipe string, rep *pipeline.Report, out *pipeline.Reported) {
+	for _, c := range rep.Changes {
+		rp, ok := merges(rep, c)
+		if !ok {
+			continue
+		}
+		o, err := r.mergeOne(ctx, tenant, pipe, rep, rp, c)
+		out.Merged[c.Key()] = o.Merged
+		switch {
+		case err != nil:
+			out.Why[c.Key()] = err.Error()
+		case !o.Merged:
+			out.Why[c.Key()] = o.Why
+		}
+		if !o.Merged {
+			return
+		}
+	}
+}
+
+func (r *Reporter) mergeOne(ctx context.Context, tenant, pipe string, rep *pipeline.Report, rp pipeline.Reporter, c *change.Change) (forge.Outcome, error) {
+	fr := r.report(tenant, pipe, rep, rp, c, true)
+	for _, m := range rep.Commits {
+		if m.Change == c.Key() {
+			fr.Base, fr.Result = m.Base, m.Commit
+		}
+	}
+	fr.MergeMode = rep.Modes[c.Key()]
+	if r.Objects != nil && fr.Result != "" {
+		path, err := r.Objects.Objects(ctx, rep, c)
+		if err != nil {
+			return forge.Outcome{}, err
+		}
+		fr.Objects = path
+	}
+	return r.tell(ctx, fr)
+}
+
+// merges finds the reporter that merges a change.
+func merges(rep *pipeline.Report, c *change.Change) (pipeline.Reporter, bool) {
+	for _, rp := range rep.Reporters {
+		if rp.Merges && rp.Connection == c.Project.Connection {
+			return rp, true
+		}
+	}
+	return pipeline.Reporter{}, false
+}
+
+// report is what one forge is told about one change; its ID is made from the effect's, so that doing it
+// again is recognised.
+func (r *Reporter) report(tenant, pipe string, rep *pipeline.Report, rp pipeline.Reporter, c *change.Change, merge bool) forge.Report {
+	what := "comment"
+	if merge {
+		what = "merge"
+	}
+	text := rep.Messages[c.Key()]
+	fr := forge.Report{
+		ID: fmt.Sprintf("%s/%s/%s/%s", rep.ID, what, rp.Connection, c.Key()), Change: c,
+		Tenant: tenant, Pipeline: pipe, Buildset: string(rep.Buildset), Event: rep.Event.ID,
+		Action: string(rep.Action), Options: rp.Options, URL: rep.URL, Merge: merge,
+	}
+	if !merge {
+		fr.Message, fr.FileComments = text.Message, text.FileComments
+	}
+	return fr
+}
+
+// tell gives the report to its forge, again while the forge does not answer.
+func (r *Reporter) tell(ctx context.Context, fr forge.Report) (forge.Outcome, error) {
+	f := r.Forges.For(fr.Change.Project.Connection)
+	if f == nil {
+		return forge.Outcome{}, fmt.Errorf("report on %s: there is no connection %q", fr.Change.ID(), fr.Change.Project.Connection)
+	}
+	var err error
+	for i := range tries {
+		var o forge.Outcome
+		if o, err = f.Report(ctx, fr); err == nil {
+			return o, nil
+		}
+		if errors.Is(err, forge.ErrNotFound) || ctx.Err() != nil {
+			break
+		}
+		r.Log.Warn("a forge did not take a report", "connection", f.Name(), "change", fr.Change.ID(), "try", i+1, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond << i):
+		}
+	}
+	return forge.Outcome{}, fmt.Errorf("report on %s to %s: %w", fr.Change.ID(), f.Name(), err)
+}
