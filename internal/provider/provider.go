@@ -69,5 +69,7 @@ type Instance struct {
 	Label string
 	// Up: it runs and can be connected to.
 	Up bool
+	// Why it is not up, for people.
+	Why string
 	node.Access
 }
