@@ -67,30 +67,44 @@ func announce(ctx context.Context, client *clientv3.Client, peer, name string) (
 			return list.Members, nil
 		}
 	}
-	added, err := client.MemberAddAsLearner(ctx, []string{peer})
+	var added *clientv3.MemberAddResponse
+	// A cluster that has just changed counts as unhealthy for five seconds and takes nobody.
+	err = retry(ctx, rpctypes.ErrUnhealthy, func() (err error) {
+		added, err = client.MemberAddAsLearner(ctx, []string{peer})
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("add %s to the cluster: %w", peer, err)
 	}
 	return added.Members, nil
 }
 
+// retry calls f until it gives another error than passing, or ctx ends.
+func retry(ctx context.Context, passing error, f func() error) error {
+	for {
+		err := f()
+		if !errors.Is(err, passing) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 // promote gives a member that joined its vote, as soon as it has caught up.
 func (c EmbedConfig) promote(ctx context.Context, id uint64) error {
 	return c.withCluster(ctx, func(client *clientv3.Client) error {
-		for {
+		err := retry(ctx, rpctypes.ErrMemberLearnerNotReady, func() error {
 			_, err := client.MemberPromote(ctx, id)
-			if err == nil || errors.Is(err, rpctypes.ErrMemberNotLearner) {
-				return nil
-			}
-			if !errors.Is(err, rpctypes.ErrMemberLearnerNotReady) {
-				return fmt.Errorf("promote the member %q: %w", c.Name, err)
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("promote the member %q, which has not caught up: %w", c.Name, ctx.Err())
-			case <-time.After(50 * time.Millisecond):
-			}
+			return err
+		})
+		if err != nil && !errors.Is(err, rpctypes.ErrMemberNotLearner) {
+			return fmt.Errorf("promote the member %q: %w", c.Name, err)
 		}
+		return nil
 	})
 }
 

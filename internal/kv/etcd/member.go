@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 
@@ -81,7 +80,7 @@ func Start(ctx context.Context, c EmbedConfig) (*Member, error) {
 	return m, nil
 }
 
-func start(ctx context.Context, c EmbedConfig) (m *Member, err error) {
+func start(ctx context.Context, c EmbedConfig) (_ *Member, err error) {
 	cfg, err := c.embed()
 	if err != nil {
 		return nil, err
@@ -90,7 +89,7 @@ func start(ctx context.Context, c EmbedConfig) (m *Member, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m = &Member{release: release}
+	m := &Member{release: release}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Close())
@@ -112,7 +111,10 @@ func start(ctx context.Context, c EmbedConfig) (m *Member, err error) {
 	} else {
 		err = m.advertise(ctx, cfg)
 	}
-	return m, err
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // embed writes down what etcd is to do.
@@ -238,7 +240,7 @@ func (m *Member) advertise(ctx context.Context, cfg *embed.Config) error {
 	if me == nil || (len(me.PeerURLs) == 1 && me.PeerURLs[0] == want) || len(cfg.ListenPeerUrls) == 0 {
 		return nil
 	}
-	if _, err := clientv3.NewCluster(m.store.client).MemberUpdate(ctx, uint64(id), []string{want}); err != nil {
+	if _, err := m.store.client.MemberUpdate(ctx, uint64(id), []string{want}); err != nil {
 		return fmt.Errorf("change peer address to %s: %w", want, err)
 	}
 	return nil

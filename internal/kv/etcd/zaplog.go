@@ -20,6 +20,8 @@ var harmless = map[string]bool{
 	// A new member tells the version of its files once the first raft term is written to them.
 	"Failed to detect schema version":  true,
 	"failed to update storage version": true,
+	// Close came before a new member had written its version down; it tries again each start.
+	"failed to update cluster version": true,
 	// Start closes the listeners that it has when another port is taken, and says so itself.
 	"closing peer listener":         true,
 	"creating peer listener failed": true,
