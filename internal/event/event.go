@@ -74,9 +74,23 @@ type Event struct {
 	Forced bool `json:"forced,omitempty"`
 	// Images are the image names of an image-build event.
 	Images []string `json:"images,omitempty"`
+	// Order lists "number,patchset" for an operator's promote.
+	Order []string `json:"order,omitempty"`
+	// Reply names the record under which an operator waits for the answer.
+	Reply string `json:"reply,omitempty"`
 	// Change is the change that a zuul event is about, where the driver already has it.
 	Change *change.Change `json:"change,omitempty"`
 }
+
+// Types of events of driver "operator": what people ask for by command line, API and page. They go
+// through the same queue as everything else, so that order holds.
+const (
+	OperatorEnqueue     = "enqueue"     // Pipeline, Project, Number and Patchset, or Ref with OldRev, NewRev
+	OperatorDequeue     = "dequeue"     // the same
+	OperatorPromote     = "promote"     // Pipeline, Order
+	OperatorPause       = "pause"       // Pipeline, Comment is the reason; empty lets it go on
+	OperatorReconfigure = "reconfigure" // Action: full, smart or tenant
+)
 
 // Vote is a vote that came with an event.
 type Vote struct {

@@ -40,6 +40,9 @@ type MergeOp struct {
 	Ref     string         `json:"ref"`
 	Commit  string         `json:"commit,omitempty"`
 	Mode    string         `json:"mode"`
+	// Time is what the commit of this operation carries: that of the item's buildset, so that every merge
+	// of the item on the same base has the same commit id, whichever request made it.
+	Time time.Time `json:"time"`
 	// Number, Patchset and Message go into the merge commit.
 	Number   string `json:"number,omitempty"`
 	Patchset string `json:"patchset,omitempty"`

@@ -183,3 +183,7 @@ type reply struct {
 type FilesRequest struct {
 	Branches []FilesBranch `json:"branches"`
 }
+
+// ReplyOp is the write that answers whoever waits (Await) with nothing but a failure, which is empty
+// where all went well.
+func ReplyOp(name, failure string) kv.Op { return kv.Put(replyKey(name), encode(reply{Error: failure})) }

@@ -1,0 +1,143 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/event"
+	"github.com/gozer-ci/gozer/internal/forge"
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+	"github.com/gozer-ci/gozer/internal/store"
+	"github.com/gozer-ci/gozer/internal/tenant"
+)
+
+// refusal is an operator's mistake, in words for the operator.
+type refusal struct{ text string }
+
+func (r refusal) Error() string { return r.text }
+
+func refuse(format string, args ...any) error { return refusal{fmt.Sprintf(format, args...)} }
+
+// operate carries out what an operator asked for; the answer, where one is waited for, is written in the
+// same transaction.
+func (d *desk) operate(ctx context.Context, e *event.Event, gone kv.Op) error {
+	ops, err := d.command(ctx, e)
+	var no refusal
+	if err != nil && !errors.As(err, &no) {
+		return fmt.Errorf("operator's %s: %w", e.Type, err)
+	}
+	d.log.Info("operator", "command", e.Type, "pipeline", e.Pipeline, "project", e.Project.Name, "by", e.User, "refused", no.text)
+	if e.Reply != "" {
+		ops = append(ops, store.ReplyOp(e.Reply, no.text))
+	}
+	_, err = d.Store.Write(ctx, d.fence, append(ops, gone)...)
+	return err
+}
+
+func (d *desk) command(ctx context.Context, e *event.Event) ([]kv.Op, error) {
+	if e.Type == event.OperatorReconfigure {
+		scope := tenant.Everything
+		scope.Fresh = e.Action == "full"
+		return nil, d.reload(ctx, scope, nil)
+	}
+	if !slices.Contains(d.record.Pipelines, e.Pipeline) {
+		return nil, refuse("tenant %s has no pipeline %q; it has %s", d.tenant, e.Pipeline, strings.Join(d.record.Pipelines, ", "))
+	}
+	switch e.Type {
+	case event.OperatorPause:
+		return d.Store.InputOps(ctx, d.tenant, e.Pipeline, &pipeline.Pause{Reason: e.Comment})
+	case event.OperatorPromote:
+		return d.promote(ctx, e)
+	}
+	c, err := d.named(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	switch e.Type {
+	case event.OperatorDequeue:
+		return d.Store.InputOps(ctx, d.tenant, e.Pipeline, &pipeline.Dequeue{Key: c.Key()})
+	case event.OperatorEnqueue:
+		cl := d.closure()
+		if err := cl.add(ctx, c); err != nil {
+			return nil, err
+		}
+		all, err := cl.run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return d.Store.InputOps(ctx, d.tenant, e.Pipeline, &pipeline.Enqueue{
+			Key: c.Key(), Changes: all, Force: true,
+			Event: event.Ref{ID: e.ID, At: e.At, Key: c.Key(), Stable: c.Stable()},
+		})
+	}
+	return nil, refuse("there is no operator command %q", e.Type)
+}
+
+// named finds the change or ref that an operator names.
+func (d *desk) named(ctx context.Context, e *event.Event) (*change.Change, error) {
+	if !d.layout.Has(e.Project) {
+		return nil, refuse("tenant %s has no project %q", d.tenant, e.Project.Name)
+	}
+	c, err := read(ctx, d.Forges, e)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return nil, refuse("project %s has no change %s", e.Project.Name, strings.TrimSuffix(e.Number+","+e.Patchset, ","))
+	}
+	return c, nil
+}
+
+// promote reads every change that is named, whatever its project, since the command names only numbers.
+func (d *desk) promote(ctx context.Context, e *event.Event) ([]kv.Op, error) {
+	cl := d.closure()
+	var keys []change.Key
+	for _, want := range e.Order {
+		number, patchset, ok := strings.Cut(want, ",")
+		if !ok {
+			return nil, refuse("%q is not number,patchset", want)
+		}
+		c, err := d.find(ctx, number, patchset)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			return nil, refuse("there is no change %s in tenant %s", want, d.tenant)
+		}
+		keys = append(keys, c.Key())
+		if err := cl.add(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	all, err := cl.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.Store.InputOps(ctx, d.tenant, e.Pipeline, &pipeline.Promote{Keys: keys, Changes: all})
+}
+
+// find looks for a change by number among what is in the tenant's pipelines: a command line names no
+// project.
+func (d *desk) find(ctx context.Context, number, patchset string) (*change.Change, error) {
+	for _, name := range d.record.Pipelines {
+		st, _, err := d.Store.LoadPipeline(ctx, d.tenant, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range st.Changes {
+			if c.Number == number && c.Patchset == patchset {
+				fresh, err := d.Forges.Read(ctx, c.Key())
+				if errors.Is(err, forge.ErrNotFound) {
+					return nil, nil
+				}
+				return fresh, err
+			}
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,277 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/event"
+	"github.com/gozer-ci/gozer/internal/forge"
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/layout"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+	"github.com/gozer-ci/gozer/internal/store"
+	"github.com/gozer-ci/gozer/internal/tenant"
+)
+
+// desk is a scheduler's work for one tenant that it owns: events come in, in order; inputs for pipelines,
+// and now and then a new layout, go out. An event is gone from the queue in the same transaction that
+// writes what came of it.
+type desk struct {
+	*Scheduler
+	log    *slog.Logger
+	tenant string
+	fence  store.Fence
+	layout *layout.Layout
+	record tenant.Record
+	recMod int64
+}
+
+func (s *Scheduler) runTenant(ctx context.Context, f store.Fence, name string) error {
+	d := &desk{Scheduler: s, log: s.Log.With("tenant", name), tenant: name, fence: f}
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := d.run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, store.ErrFenced) {
+			return err
+		}
+		d.log.Warn("the tenant's events are read again", "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (d *desk) run(ctx context.Context) error {
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	in := &inbox{seen: map[string]bool{}, kick: make(chan struct{}, 1)}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return in.follow(ctx, d.Store.KV(), store.EventPrefix(d.tenant)) })
+	g.Go(func() error { return d.ticks(ctx) })
+	g.Go(func() error {
+		for {
+			todo := in.take(1)
+			if len(todo) == 0 {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-in.kick:
+				}
+				continue
+			}
+			if err := d.process(ctx, todo[0]); err != nil {
+				return err
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// open reads what is recorded of the tenant and brings it up to the present state of its repositories:
+// what was pushed while nobody looked is seen here.
+func (d *desk) open(ctx context.Context) error {
+	rec, mod, err := d.Tenants.Stored(ctx, d.tenant)
+	if err != nil {
+		return err
+	}
+	d.record, d.recMod = rec, mod
+	return d.reload(ctx, tenant.Everything, nil)
+}
+
+// reload reads the tenant's configuration again, as far as the scope says, and, where the layout is
+// another one than before, tells every pipeline, together with ops in one transaction.
+func (d *desk) reload(ctx context.Context, scope tenant.Scope, ops []kv.Op) error {
+	next, err := d.Tenants.Load(ctx, d.tenant, d.record, scope)
+	if err != nil {
+		return err
+	}
+	if next.Record.Layout != d.record.Layout || d.recMod == 0 {
+		more, err := d.announce(ctx, next)
+		if err != nil {
+			return err
+		}
+		ops = append(ops, more...)
+	}
+	if next.Record.Layout != d.record.Layout || next.Record.Sources != d.record.Sources || d.recMod == 0 {
+		ops = append(ops, store.Records[tenant.Record](d.Store, tenant.RecordPrefix).Op(d.tenant, next.Record))
+	}
+	if len(ops) > 0 {
+		rev, err := d.Store.Write(ctx, d.fence, ops...)
+		if err != nil {
+			return err
+		}
+		d.recMod = rev
+	}
+	d.layout, d.record = next.Layout, next.Record
+	return nil
+}
+
+// announce makes the inputs by which pipelines learn of a new layout; those that are no longer part of it
+// are told to empty themselves.
+func (d *desk) announce(ctx context.Context, next *tenant.Loaded) ([]kv.Op, error) {
+	var ops []kv.Op
+	present := map[string]bool{}
+	for _, name := range next.Record.Pipelines {
+		present[name] = true
+		more, err := d.Store.InputOps(ctx, d.tenant, name, &pipeline.Reconfigure{
+			Settings: next.Layout.Pipeline(name), Tenant: d.Tenants.View(next.Layout, name),
+		})
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, more...)
+	}
+	for _, name := range d.record.Pipelines {
+		if present[name] {
+			continue
+		}
+		more, err := d.Store.InputOps(ctx, d.tenant, name, &pipeline.Reconfigure{Removed: true})
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, more...)
+	}
+	d.log.Info("new layout", "layout", next.Record.Layout, "pipelines", len(next.Record.Pipelines),
+		"errors", next.Record.Errors, "warnings", next.Record.Warnings)
+	return ops, nil
+}
+
+// process turns one event into what comes of it. An event that cannot be read is set aside; a forge that
+// does not answer is asked again.
+func (d *desk) process(ctx context.Context, kvs kv.KV) error {
+	e, err := d.Store.Event(ctx, kvs)
+	if err != nil {
+		d.log.Error("an event is set aside, because it cannot be read", "key", kvs.Key, "error", err)
+		_, err := d.Store.Write(ctx, d.fence, kv.Delete(kvs.Key), kv.Put("/dead"+kvs.Key, kvs.Value))
+		return err
+	}
+	gone := kv.Delete(kvs.Key)
+	if e.Driver == "operator" {
+		return d.operate(ctx, e, gone)
+	}
+	if scope, ok := d.affects(e); ok {
+		if err := d.reload(ctx, scope, nil); err != nil {
+			return err
+		}
+	}
+	ops, err := d.handle(ctx, e)
+	if err != nil {
+		return fmt.Errorf("event %s (%s): %w", e.ID, e.Type, err)
+	}
+	_, err = d.Store.Write(ctx, d.fence, append(ops, gone)...)
+	return err
+}
+
+// affects tells which part of the configuration an event may have altered. Reading it again costs little
+// where nothing did.
+func (d *desk) affects(e *event.Event) (tenant.Scope, bool) {
+	if !d.layout.Has(e.Project) {
+		return tenant.Scope{}, false
+	}
+	switch {
+	case e.BranchCreated, e.BranchDeleted, e.DefaultBranchChanged, e.ProtectionChanged:
+		return tenant.Scope{Project: e.Project}, true
+	case e.Merged():
+		return tenant.Scope{Project: e.Project, Branch: e.Branch}, true
+	case e.Number == "" && e.Ref != "":
+		if c := refChange(e); c.Kind == change.KindBranch {
+			return tenant.Scope{Project: e.Project, Branch: c.Branch}, true
+		}
+	}
+	return tenant.Scope{}, false
+}
+
+// handle finds the pipelines that an event concerns, and gives each what it must know.
+func (d *desk) handle(ctx context.Context, e *event.Event) ([]kv.Op, error) {
+	if !d.layout.Has(e.Project) && e.Driver != "zuul" {
+		return nil, nil
+	}
+	c, err := read(ctx, d.Forges, e)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	matched := map[string]bool{}
+	for _, name := range d.layout.Match(e, c, now) {
+		matched[name] = true
+	}
+	tells := e.PatchsetCreated() || e.Abandoned() || e.MessageChanged
+	var targets []string
+	for _, name := range d.record.Pipelines {
+		if matched[name] || tells {
+			targets = append(targets, name)
+		}
+	}
+	ops, err := d.merged(ctx, e)
+	if err != nil || len(targets) == 0 {
+		return ops, err
+	}
+	d.log.Info("event", "event", e.ID, "type", e.Type, "project", e.Project.Name, "change", id(c), "pipelines", targets)
+	in := &pipeline.Trigger{Event: *e}
+	if c != nil {
+		in.Key = c.Key()
+		cl := d.closure()
+		if err := cl.add(ctx, c); err != nil {
+			return nil, err
+		}
+		if in.Changes, err = cl.run(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range targets {
+		one := *in
+		one.Match = matched[name]
+		more, err := d.Store.InputOps(ctx, d.tenant, name, &one)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, more...)
+	}
+	return ops, nil
+}
+
+func (d *desk) closure() *closure {
+	return newClosure(d.Forges, d.layout.ByTopic)
+}
+
+// merged makes the project-change-merged events that some pipeline waits for: one for each open change of
+// the project of a change that just merged.
+func (d *desk) merged(ctx context.Context, e *event.Event) ([]kv.Op, error) {
+	if !e.Merged() || !d.layout.WantsMerged() {
+		return nil, nil
+	}
+	f, ok := d.Forges.For(e.Project.Connection).(forge.Opener)
+	if !ok {
+		return nil, nil
+	}
+	open, err := f.OpenChanges(ctx, e.Project)
+	if err != nil {
+		return nil, err
+	}
+	var out []event.Event
+	for _, c := range open {
+		out = append(out, event.Event{
+			ID: e.ID, Connection: "zuul", Driver: "zuul", Type: "project-change-merged", Project: c.Project,
+			Number: c.Number, Patchset: c.Patchset, Branch: c.Branch, Ref: c.Ref, At: e.At, Received: e.Received,
+		})
+	}
+	return d.Store.EventOps(ctx, d.tenant, out...)
+}
+
+func id(c *change.Change) string {
+	if c == nil {
+		return ""
+	}
+	return c.ID()
+}
