@@ -25,6 +25,9 @@ func testCompares(s *suite) {
 		{kv.Unchanged("a", modified), true},
 		{kv.Unchanged("a", created), false},
 		{kv.Unchanged("a", 0), false},
+		{kv.Unchanged("a", modified+1), false},
+		{kv.Created("a", created-1), false},
+		{kv.Unchanged("b", modified), false},
 		{kv.Unchanged("b", 0), true},
 	}
 	for _, t := range tests {

@@ -28,7 +28,10 @@ func (s *suite) watch(prefix string, rev int64) *watcher {
 	var running sync.WaitGroup
 	running.Go(func() {
 		w.ended <- s.Watch(ctx, prefix, rev, func(b kv.Batch) error {
-			w.batches <- b
+			select {
+			case w.batches <- b:
+			case <-ctx.Done(): // nobody looks any more
+			}
 			return nil
 		})
 	})
