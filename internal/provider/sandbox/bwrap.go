@@ -36,6 +36,9 @@ func (p *Provider) bwrapArgs(m *machine, boot bool) []string {
 		args = append(args, "--cap-add", c)
 	}
 	args = append(args, "--bind", m.path("root"), "/", "--ro-bind", "/usr", "/usr", "--bind", m.path("local"), "/usr/local")
+	if exists("/etc/alternatives") {
+		args = append(args, "--ro-bind", "/etc/alternatives", "/etc/alternatives") // they lead into /usr
+	}
 	for _, l := range libraryFolders() {
 		if fi, err := os.Lstat(l); err == nil && fi.IsDir() {
 			args = append(args, "--ro-bind", l, l)
@@ -44,8 +47,9 @@ func (p *Provider) bwrapArgs(m *machine, boot bool) []string {
 	for _, path := range p.readOnly() {
 		args = append(args, "--ro-bind", path, path)
 	}
-	args = append(args, "--proc", "/proc", "--dev", "/dev",
-		"--ro-bind", p.cfg.Program, nodeProgram, "--chdir", "/", "--",
+	args = append(args, "--proc", "/proc", "--dev", "/dev")
+	args = append(args, coverProc()...)
+	args = append(args, "--ro-bind", p.cfg.Program, nodeProgram, "--chdir", "/", "--",
 		nodeProgram, "sandbox-node", "-max-sessions", strconv.Itoa(p.cfg.MaxSessions))
 	for _, e := range p.cfg.Environ {
 		args = append(args, "-env", e)
@@ -54,6 +58,27 @@ func (p *Provider) bwrapArgs(m *machine, boot bool) []string {
 		args = append(args, "-boot")
 	}
 	return args
+}
+
+// coverProc keeps nodes from what in /proc is the kernel's and not a process's. Where Gozer runs as root,
+// root of a node is root to the kernel when it comes to writing there, whatever its capabilities.
+func coverProc() (args []string) {
+	for _, name := range []string{"sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr", "acpi", "scsi", "asound"} {
+		if path := "/proc/" + name; exists(path) {
+			args = append(args, "--ro-bind", path, path)
+		}
+	}
+	for _, name := range []string{"kcore", "keys", "latency_stats", "timer_list", "sched_debug"} {
+		if path := "/proc/" + name; exists(path) {
+			args = append(args, "--ro-bind", "/dev/null", path)
+		}
+	}
+	return args
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // namespaceArgs make a user namespace with the ids of nodes, which waits for unblock.
@@ -73,7 +98,7 @@ func (p *Provider) namespaceArgs() []string {
 func (p *Provider) readOnly() []string {
 	var out []string
 	for _, path := range p.cfg.ReadOnly {
-		if _, err := os.Stat(path); err == nil {
+		if exists(path) {
 			out = append(out, filepath.Clean(path))
 		}
 	}

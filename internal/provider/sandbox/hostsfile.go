@@ -14,7 +14,7 @@ const (
 )
 
 // writeHostsFiles tells every machine the names of all.
-func (p *Provider) writeHostsFiles() error {
+func (p *Provider) writeHostsFiles() {
 	p.names.Lock()
 	defer p.names.Unlock()
 	machines := p.machines()
@@ -35,7 +35,6 @@ func (p *Provider) writeHostsFiles() error {
 			p.log.Warn("write /etc/hosts", "provider", p.cfg.Name, "node", m.name, "err", err)
 		}
 	}
-	return nil
 }
 
 // machines are all that were started.

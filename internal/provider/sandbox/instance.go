@@ -127,10 +127,10 @@ func (p *Provider) make(ctx context.Context, i *instance, keys []string) error {
 		if err := p.boot(ctx, i.machine, i.host.cfg.Features, keys, true); err != nil {
 			return err
 		}
-		if up {
-			return nil
+		if !up {
+			p.writeHostsFiles() // it had ended, and may have another address now
 		}
-		return p.writeHostsFiles() // it had ended, and may have another address now
+		return nil
 	}
 	if i.machine == nil {
 		m, err := p.openMachine(filepath.Join(p.nodesFolder(), i.id), i.id)
@@ -145,7 +145,8 @@ func (p *Provider) make(ctx context.Context, i *instance, keys []string) error {
 	if err := p.boot(ctx, i.machine, p.cfg.Labels[l].Features, keys, false); err != nil {
 		return err
 	}
-	return p.writeHostsFiles()
+	p.writeHostsFiles()
+	return nil
 }
 
 // Describe tells how an instance is; see provider.Provider.
@@ -211,7 +212,7 @@ func (p *Provider) destroy(i *instance) error {
 	}
 	p.mu.Unlock()
 	if i.host == nil {
-		return p.writeHostsFiles()
+		p.writeHostsFiles()
 	}
 	return nil
 }

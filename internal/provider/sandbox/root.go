@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 )
 
 var (
@@ -24,7 +26,7 @@ var rootFolders = []struct {
 	path string
 	mode fs.FileMode
 }{
-	{"etc/ssh", 0o755}, {"etc/gozer/boot.d", 0o755}, {"etc/cron.d", 0o755}, {"etc/systemd/system", 0o755},
+	{"etc/ssh", 0o755}, {"etc/alternatives", 0o755}, {"etc/gozer/boot.d", 0o755}, {"etc/cron.d", 0o755}, {"etc/systemd/system", 0o755},
 	{"home/zuul/.ssh", 0o700}, {"root", 0o700}, {"usr", 0o755}, {"proc", 0o755}, {"dev", 0o755}, {"sys", 0o755},
 	{"var/lib", 0o755}, {"var/cache", 0o755}, {"var/log", 0o755}, {"var/spool", 0o755}, {"var/mail", 0o755},
 	{"var/backups", 0o755}, {"var/www", 0o755}, {"var/tmp", 0o777 | fs.ModeSticky}, {"tmp", 0o777 | fs.ModeSticky},
@@ -34,7 +36,7 @@ var rootFolders = []struct {
 // hostEtc are the entries of the host's /etc that programs in /usr expect and that tell nothing of the
 // host. What is not there is left out.
 var hostEtc = []string{
-	"adduser.conf", "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "crypto-policies",
+	"adduser.conf", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "crypto-policies",
 	"debian_version", "default/useradd", "deluser.conf", "ethertypes", "gai.conf", "host.conf", "inputrc",
 	"ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias", "localtime", "login.defs", "magic", "mime.types",
 	"networks", "os-release", "pam.d", "perl", "pki/tls", "profile", "protocols", "python3", "python3.11", "rpc",
@@ -94,7 +96,7 @@ func (p *Provider) layFresh(root *os.Root, m *machine) error {
 		}
 	}
 	for _, e := range append(hostEtc, p.cfg.Etc...) {
-		if err := copyEtc(root, e); err != nil {
+		if err := p.copyEtc(root, e); err != nil {
 			return err
 		}
 	}
@@ -205,9 +207,40 @@ func layLocal(dir string) error {
 	return errors.Join(err, f.Chmod(0o755), f.Close())
 }
 
+// links are symbolic links that every node has, made once: a further name of a link costs a fraction of
+// a further link, and there are hundreds (each certificate has two). A link cannot be written to, so that
+// nodes cannot disturb each other through it.
+type links struct {
+	dir string
+
+	mu   sync.Mutex
+	made map[string]string // by target
+}
+
+// lay makes rel in root lead to target. The root folder is fresh: no user of a node has been there.
+func (l *links) lay(root *os.Root, target, rel string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have, ok := l.made[target]
+	if !ok {
+		have = filepath.Join(l.dir, strconv.Itoa(len(l.made)))
+		if err := os.MkdirAll(l.dir, 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(target, have); err != nil {
+			return err
+		}
+		l.made[target] = have
+	}
+	if err := os.Link(have, filepath.Join(root.Name(), rel)); err == nil {
+		return nil
+	}
+	return root.Symlink(target, rel) // another file system, or too many names
+}
+
 // copyEtc copies one entry of the host's /etc: folders with what is in them, links as links. What may
 // not be read is left out; it is not meant for everybody.
-func copyEtc(root *os.Root, entry string) error {
+func (p *Provider) copyEtc(root *os.Root, entry string) error {
 	return filepath.WalkDir(filepath.Join("/etc", entry), func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -234,7 +267,7 @@ func copyEtc(root *os.Root, entry string) error {
 			if err := root.MkdirAll(filepath.Dir(rel), 0o755); err != nil {
 				return err
 			}
-			return root.Symlink(to, rel)
+			return p.links.lay(root, to, rel)
 		case d.Type().IsRegular() && fi.Mode().Perm()&0o004 != 0:
 			content, err := os.ReadFile(path)
 			if err != nil {

@@ -107,6 +107,7 @@ type Provider struct {
 	spawn    *spawner
 	lock     *os.File
 	network  *network
+	links    *links
 	hosts    map[string]*host // by name; the set is fixed
 	features map[string]Feature
 
@@ -158,6 +159,7 @@ func newProvider(c Config) (*Provider, error) {
 	}
 	p := &Provider{
 		cfg: c, log: c.Log, ids: findIDMap(), network: newNetwork(c.Network),
+		links: &links{dir: filepath.Join(c.Folder, "links"), made: map[string]string{}},
 		hosts: map[string]*host{}, features: map[string]Feature{}, instances: map[string]*instance{},
 	}
 	if p.log == nil {
@@ -224,6 +226,9 @@ func (p *Provider) claimFolder() error {
 		return fmt.Errorf("sandbox provider %s: another Gozer uses %s: stop it, or give this one another folder", p.cfg.Name, p.cfg.Folder)
 	}
 	p.lock = lock
+	if err := os.RemoveAll(p.links.dir); err != nil {
+		return fmt.Errorf("sandbox provider %s: %w", p.cfg.Name, err)
+	}
 	left, err := os.ReadDir(p.nodesFolder())
 	if err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("sandbox provider %s: %w", p.cfg.Name, err)
@@ -253,12 +258,19 @@ func (p *Provider) startHosts(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(8)
 	for _, h := range all {
-		g.Go(func() error { return p.boot(ctx, h.machine, h.cfg.Features, nil, true) })
+		g.Go(func() error {
+			// One host that its users broke must not keep the others down; whoever wants it hears why.
+			if err := p.boot(ctx, h.machine, h.cfg.Features, nil, true); err != nil {
+				p.log.ErrorContext(ctx, "host does not start", "provider", p.cfg.Name, "host", h.cfg.Name, "err", err)
+			}
+			return context.Cause(ctx)
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return p.writeHostsFiles()
+	p.writeHostsFiles()
+	return nil
 }
 
 func (p *Provider) sortedHosts() []*host {
