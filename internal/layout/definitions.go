@@ -1,0 +1,361 @@
+package layout
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/config"
+	"github.com/gozer-ci/gozer/internal/job"
+)
+
+func (l *Layout) addNodeset(f *placed, n *config.Nodeset) {
+	if !l.checkLabels(f, "nodeset", n.Name, n) {
+		return
+	}
+	unique(l, l.nodesets, "nodeset", f, &n.Object, n, sameNodeset)
+}
+
+func sameNodeset(a, b *config.Nodeset) bool {
+	return slices.EqualFunc(a.Nodes, b.Nodes, func(x, y job.Node) bool {
+		return x.Label == y.Label && slices.Equal(x.Names, y.Names)
+	}) && slices.EqualFunc(a.Groups, b.Groups, func(x, y job.Group) bool {
+		return x.Name == y.Name && slices.Equal(x.Nodes, y.Nodes)
+	}) && slices.EqualFunc(a.Alternatives, b.Alternatives, func(x, y config.NodesetUse) bool {
+		if x.Inline == nil || y.Inline == nil {
+			return x == y
+		}
+		return sameNodeset(x.Inline, y.Inline)
+	})
+}
+
+// checkLabels holds the tenant's rules about labels and numbers of nodes against one nodeset and the
+// inline ones among its alternatives.
+func (l *Layout) checkLabels(f *placed, kind, name string, n *config.Nodeset) bool {
+	ok := true
+	for i, node := range n.Nodes {
+		if !l.tenant.LabelAllowed(node.Label) {
+			l.report(f.File, kind, name, n.Labels[i], config.NameLabelForbidden,
+				"Label named %q is not part of the allowed labels (%s) for this tenant", node.Label, allowed(l.tenant))
+			ok = false
+		}
+	}
+	if most := l.tenant.MaxNodesPerJob; most >= 0 && len(n.Nodes) > most {
+		l.report(f.File, kind, name, n.At("nodes"), config.NameMaxNodes,
+			"The nodeset has %d nodes, which exceeds tenant max-nodes-per-job %d", len(n.Nodes), most)
+		ok = false
+	}
+	for _, a := range n.Alternatives {
+		if a.Inline != nil && !l.checkLabels(f, kind, name, a.Inline) {
+			ok = false
+		}
+	}
+	return ok
+}
+
+func allowed(t *config.Tenant) string {
+	out := ""
+	for i, p := range t.AllowedLabels {
+		if i > 0 {
+			out += ", "
+		}
+		out += p.Regex
+	}
+	for _, p := range t.DisallowedLabels {
+		out += " not " + p.Regex
+	}
+	return out
+}
+
+func (l *Layout) addSecret(f *placed, s *config.Secret) {
+	unique(l, l.secrets, "secret", f, &s.Object, s, func(a, b *config.Secret) bool {
+		return reflect.DeepEqual(a.Data, b.Data)
+	})
+}
+
+func (l *Layout) addSemaphore(f *placed, s *config.Semaphore) {
+	if slices.Contains(l.tenant.Semaphores, s.Name) {
+		l.report(f.File, "semaphore", s.Name, s.Span, config.NameDuplicateDefinition,
+			"Semaphore %s shadows a global semaphore and will be ignored", s.Name)
+		return
+	}
+	unique(l, l.semaphores, "semaphore", f, &s.Object, s, func(a, b *config.Semaphore) bool { return a.Max == b.Max })
+}
+
+func (l *Layout) addQueue(f *placed, q *config.Queue) {
+	unique(l, l.queues, "queue", f, &q.Object, q, func(a, b *config.Queue) bool {
+		return a.PerBranch == b.PerBranch && a.AllowCircular == b.AllowCircular && a.ByTopic == b.ByTopic
+	})
+}
+
+// addJob takes a top-level definition, unless it breaks a rule that only the whole tenant can tell.
+func (l *Layout) addJob(f *placed, j *config.Job) {
+	if !l.checkVariant(f, "job", j) {
+		return
+	}
+	if j.Parent.Set && j.Parent.Value == "" && !f.project.options.Trusted {
+		l.report(f.File, "job", j.Name, j.At("parent"), config.NameUnknown, "Base jobs must be defined in config projects")
+		return
+	}
+	d := l.jobs[j.Name]
+	if d == nil {
+		d = &definitions{name: j.Name, origin: f.project}
+		l.jobs[j.Name] = d
+		l.jobNames = append(l.jobNames, j.Name)
+	}
+	if d.origin != f.project {
+		l.shadow(f, j, d)
+		return
+	}
+	v := &Variant{Job: j, File: f.File, project: f.project, Branches: f.implied}
+	if j.Branches.Set {
+		v.Branches = j.Branches.Value
+	}
+	d.variants = append(d.variants, v)
+}
+
+// shadow is silent where the project may shadow the one that has the job.
+func (l *Layout) shadow(f *placed, j *config.Job, d *definitions) {
+	where := "the built-in jobs"
+	if d.origin != nil {
+		where = d.origin.name
+		for _, s := range f.project.options.Shadow {
+			if l.names[s] == d.origin {
+				return
+			}
+		}
+	}
+	l.report(f.File, "job", j.Name, j.Span, config.NameDuplicateDefinition,
+		"Job %s in %s is not permitted to shadow job %s in %s", j.Name, f.project.name, j.Name, where)
+}
+
+// checkVariant holds the rules of the tenant against one definition or variant.
+func (l *Layout) checkVariant(f *placed, kind string, j *config.Job) bool {
+	if j.Attrs == nil {
+		return true
+	}
+	ok := true
+	fail := func(attr, name, format string, args ...any) {
+		l.report(f.File, kind, j.Name, j.At(attr), name, format, args...)
+		ok = false
+	}
+	if most := l.tenant.MaxJobTimeout; most >= 0 {
+		if j.Timeout.Value > most {
+			fail("timeout", config.NameMaxTimeout, "The job %q exceeds tenant max-job-timeout %d", j.Name, most)
+		}
+		if j.PostTimeout.Value > most {
+			fail("post-timeout", config.NameMaxTimeout, "The job %q exceeds tenant max-job-timeout %d in its post-timeout", j.Name, most)
+		}
+	}
+	if n := j.Nodeset.Value.Inline; n != nil && !l.checkLabels(f, kind, j.Name, n) {
+		ok = false
+	}
+	if missing := l.unknownProjects(j); len(missing) > 0 {
+		fail("required-projects", config.NameProjectNotFound, "The project%s %s not found", plural(missing), list(missing))
+	}
+	for _, iv := range j.IncludeVars.Value {
+		if iv.Project != "" && l.names[iv.Project] == nil {
+			fail("include-vars", config.NameProjectNotFound, "The project %q was not found", iv.Project)
+		}
+	}
+	for _, name := range j.AllowedProjects.Value {
+		if l.names[name] == nil {
+			fail("allowed-projects", config.NameProjectNotFound, "The project %q was not found", name)
+		}
+	}
+	for _, s := range j.Secrets.Value {
+		if d := l.secrets[s.Secret]; d == nil || d.origin != f.project {
+			hint := ""
+			if d != nil {
+				hint = fmt.Sprintf(" in %s (the one of that name in %s is for jobs of that project only)", f.project.name, d.origin.name)
+			}
+			fail("secrets", config.NameSecretNotFound, "The secret %q was not found%s", s.Secret, hint)
+		}
+	}
+	return ok
+}
+
+func (l *Layout) unknownProjects(j *config.Job) []string {
+	var out []string
+	for _, p := range j.RequiredProjects.Value {
+		if l.names[p.Project] == nil {
+			out = append(out, p.Project)
+		}
+	}
+	return out
+}
+
+func plural(list []string) string {
+	if len(list) > 1 {
+		return "s"
+	}
+	return ""
+}
+
+func list(names []string) string {
+	out := ""
+	for i, n := range names {
+		if i > 0 {
+			out += ", "
+		}
+		out += fmt.Sprintf("%q", n)
+	}
+	if len(names) > 1 {
+		return out + " were"
+	}
+	return out + " was"
+}
+
+// checkNodesets checks that the alternatives of nodesets exist and end.
+func (l *Layout) checkNodesets(files []placed) {
+	each(l, files, "nodeset", func(f *placed) []*config.Nodeset { return f.Nodesets }, func(f *placed, n *config.Nodeset) {
+		if n.Alternatives == nil {
+			return
+		}
+		if _, err := l.flatten(config.NodesetUse{Inline: n}, map[string]bool{n.Name: true}); err != nil {
+			l.report(f.File, "nodeset", n.Name, n.At("alternatives"), err.name, "%s", err.text)
+		}
+	})
+}
+
+// refError is why a reference leads nowhere.
+type refError struct{ name, text string }
+
+// flatten lists the nodesets that are tried in order, alternatives depth first. A nodeset that appears
+// twice is taken for a cycle, as in Zuul.
+func (l *Layout) flatten(use config.NodesetUse, seen map[string]bool) ([]job.Nodeset, *refError) {
+	n, name := use.Inline, use.Name
+	if n == nil {
+		d := l.nodesets[name]
+		if d == nil {
+			return nil, &refError{config.NameNodesetNotFound, fmt.Sprintf("The nodeset %q was not found", name)}
+		}
+		if seen[name] {
+			return nil, &refError{config.NameUnknown, fmt.Sprintf("Nodeset cycle detected on %q", name)}
+		}
+		n = d.decl
+		if seen != nil {
+			seen[name] = true
+		}
+	}
+	if n.Alternatives == nil {
+		return []job.Nodeset{{Name: name, Nodes: n.Nodes, Groups: n.Groups}}, nil
+	}
+	if seen == nil {
+		seen = map[string]bool{name: true}
+	}
+	var out []job.Nodeset
+	for _, a := range n.Alternatives {
+		more, err := l.flatten(a, seen)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+// checkJobs checks what top-level definitions refer to. A definition with a dead reference stays: what
+// it lacks is told again when it is frozen.
+func (l *Layout) checkJobs() {
+	for _, name := range l.jobNames {
+		for _, v := range l.jobs[name].variants {
+			l.checkReferences(v, "job")
+			l.checkParent(v)
+		}
+	}
+}
+
+func (l *Layout) checkReferences(v *Variant, kind string) {
+	if v.Nodeset.Set {
+		if _, err := l.flatten(v.Nodeset.Value, nil); err != nil {
+			l.report(v.File, kind, v.Name, v.At("nodeset"), err.name, "%s", err.text)
+		}
+	}
+	for _, d := range v.Dependencies.Value {
+		l.checkJobName(v, kind, "dependencies", d.Name)
+	}
+}
+
+func (l *Layout) checkJobName(v *Variant, kind, attr, name string) bool {
+	if d := l.jobs[name]; d != nil && len(d.variants) > 0 {
+		return true
+	}
+	p := v.File.Problem(kind, v.Name, v.At(attr), config.NameJobNotFound, fmt.Sprintf("Job %s not defined", name))
+	if p.Hint = config.Suggest(name, l.jobNames); p.Hint != "" {
+		p = p.In(v.File.Source)
+	}
+	l.Problems = append(l.Problems, p)
+	return false
+}
+
+// checkParent finds parents that no variant can have, before anybody freezes the job.
+func (l *Layout) checkParent(v *Variant) {
+	parent := v.Parent.Value
+	if parent == "" || !l.checkJobName(v, "job", "parent", parent) {
+		return
+	}
+	fail := func(format string, args ...any) {
+		l.report(v.File, "job", v.Name, v.At("parent"), config.NameUnknown, format, args...)
+	}
+	for _, p := range l.jobs[parent].variants {
+		switch {
+		case p.Final.Value:
+			fail("The parent of job %s, %s, is final and can not act as a parent", v.Name, parent)
+			return
+		case p.Protected.Value && p.project != v.project:
+			fail("The parent of job %s, %s, is a protected job in a different project, %s", v.Name, parent, p.project.name)
+			return
+		case p.Intermediate.Value && !v.Abstract.Value:
+			fail("The parent of job %s, %s, is intermediate, but %s is not abstract", v.Name, parent, v.Name)
+			return
+		}
+	}
+}
+
+// addTemplate takes a project-template; all of one name must be in one project.
+func (l *Layout) addTemplate(f *placed, t *config.Project) {
+	st, ok := l.newStanza(f, "project-template", t)
+	if !ok {
+		return
+	}
+	known := l.templates[t.Name]
+	if known == nil {
+		known = &templates{name: t.Name, origin: f.project}
+		l.templates[t.Name] = known
+	}
+	if known.origin != f.project {
+		l.report(f.File, "project-template", t.Name, t.Span, config.NameDuplicateDefinition,
+			"Project template %s is already defined in project %s", t.Name, known.origin.name)
+		return
+	}
+	st.branches = f.implied
+	known.variants = append(known.variants, st)
+}
+
+// newStanza wraps the variants of a stanza or template.
+func (l *Layout) newStanza(f *placed, kind string, p *config.Project) (*stanza, bool) {
+	st := &stanza{Project: p, file: f.File, uses: make([][]*Variant, len(p.Pipelines))}
+	ok := true
+	for i, pp := range p.Pipelines {
+		slab := make([]Variant, len(pp.Jobs))
+		st.uses[i] = make([]*Variant, len(pp.Jobs))
+		for k, j := range pp.Jobs {
+			if !l.checkVariant(f, kind, j) {
+				ok = false
+			}
+			slab[k] = Variant{Job: j, File: f.File, project: f.project, Attached: true,
+				Stanza: !p.Template && f.Source.Trusted, Branches: branchesOf(j)}
+			st.uses[i][k] = &slab[k]
+		}
+	}
+	return st, ok
+}
+
+func branchesOf(j *config.Job) []change.Pattern {
+	if j.Branches.Set {
+		return j.Branches.Value
+	}
+	return nil
+}

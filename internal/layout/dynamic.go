@@ -1,0 +1,161 @@
+package layout
+
+import (
+	"slices"
+
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/config"
+)
+
+// Proposal is the configuration of one project-branch with the item's changes and those ahead of it
+// merged: all its files, which take the place of the live ones.
+type Proposal struct {
+	Project change.Project
+	Branch  string
+	Files   []*config.File
+	Ignored []string
+}
+
+// DynamicInput is what a speculative layout is made for.
+type DynamicInput struct {
+	// Proposed holds every project-branch whose configuration the item, or an item ahead of it,
+	// changes.
+	Proposed []Proposal
+	// Changes are the item's own: problems in their project-branches always concern the item.
+	Changes []*change.Change
+	// Ahead is the layout of the item ahead; nil: the live one.
+	Ahead *Layout
+}
+
+// Dynamic is the outcome of a speculative layout.
+type Dynamic struct {
+	// Layout is what the item's jobs are frozen from; nil, where Problems block the item.
+	Layout *Layout
+	// Problems are those that concern the item. Without an error among them they are warnings for
+	// its report.
+	Problems []config.Problem
+}
+
+// Blocked tells whether the item may not run.
+func (d *Dynamic) Blocked() bool { return d.Layout == nil }
+
+// Dynamic makes the layout that a proposed change would make. L is the live layout of the tenant. What
+// is proposed for config projects is only validated and never used, and pipelines, semaphores, queues
+// and providers stay those of the live layout. Rule: semantics 2.9, point 5.
+func (l *Layout) Dynamic(in DynamicInput) Dynamic {
+	if l.live != nil {
+		return l.live.Dynamic(in)
+	}
+	var trusted, untrusted *Layout
+	changesTrusted, changesUntrusted := false, false
+	for _, p := range in.Proposed {
+		q := l.names[p.Project.Canonical()]
+		switch {
+		case q == nil || len(q.options.Classes) == 0:
+		case q.options.Trusted:
+			changesTrusted = true
+		default:
+			changesUntrusted = true
+		}
+	}
+	if changesTrusted {
+		trusted = l.speculate(in.Proposed, true)
+	}
+	if changesUntrusted {
+		untrusted = l.speculate(in.Proposed, false)
+	}
+	return l.decide(trusted, untrusted, in)
+}
+
+// decide is the table of what is used and what blocks.
+func (l *Layout) decide(trusted, untrusted *Layout, in DynamicInput) Dynamic {
+	switch {
+	case trusted == nil && untrusted == nil:
+		return Dynamic{Layout: l}
+	case untrusted != nil && !untrusted.HasErrors():
+		if trusted != nil && trusted.HasErrors() {
+			// The proposal for the config project is broken, with or without the rest.
+			return l.judge(trusted, untrusted, in)
+		}
+		return Dynamic{Layout: untrusted, Problems: l.relevant(untrusted, in)}
+	case untrusted != nil && trusted != nil && !trusted.HasErrors():
+		problems := l.relevant(untrusted, in)
+		if !hasError(problems) {
+			return Dynamic{Layout: untrusted, Problems: problems}
+		}
+		return Dynamic{Problems: append([]config.Problem{unmerged()}, problems...)}
+	case untrusted != nil:
+		return l.judge(untrusted, untrusted, in)
+	}
+	return l.judge(trusted, l, in)
+}
+
+// judge blocks the item if an error of checked concerns it; else use is used.
+func (l *Layout) judge(checked, use *Layout, in DynamicInput) Dynamic {
+	problems := l.relevant(checked, in)
+	if hasError(problems) {
+		return Dynamic{Problems: problems}
+	}
+	return Dynamic{Layout: use, Problems: problems}
+}
+
+func unmerged() config.Problem {
+	p := config.Problem{Severity: config.Error, Name: config.NameConfigProjectUnmerged,
+		Short: "The configuration of this change is invalid by itself: it depends on a change to a config project, which takes effect only once that is merged."}
+	p.Text = p.Short
+	return p
+}
+
+func hasError(list []config.Problem) bool {
+	return slices.ContainsFunc(list, func(p config.Problem) bool { return p.Severity == config.Error })
+}
+
+// relevant are the problems that concern the item: new ones, and those in the project-branches that it
+// changes.
+func (l *Layout) relevant(made *Layout, in DynamicInput) []config.Problem {
+	old := map[string]bool{}
+	for _, base := range []*Layout{l, in.Ahead} {
+		if base == nil {
+			continue
+		}
+		for i := range base.Problems {
+			old[base.Problems[i].Identity()] = true
+		}
+	}
+	var out []config.Problem
+	for i := range made.Problems {
+		p := &made.Problems[i]
+		own := slices.ContainsFunc(in.Changes, func(c *change.Change) bool {
+			return c.Project.Canonical() == p.Source.Project.Canonical() && c.Branch == p.Source.Branch
+		})
+		if own || !old[p.Identity()] {
+			out = append(out, *p)
+		}
+	}
+	return out
+}
+
+// speculate assembles the layout with the proposed files in place: of all projects, or of the untrusted
+// ones only.
+func (l *Layout) speculate(proposed []Proposal, withTrusted bool) *Layout {
+	in := l.in
+	in.Projects = slices.Clone(l.in.Projects)
+	for _, p := range proposed {
+		i := slices.IndexFunc(in.Projects, func(q ProjectInput) bool { return q.Project.Canonical() == p.Project.Canonical() })
+		if i < 0 || l.projects[i].options.Trusted && !withTrusted {
+			continue
+		}
+		in.Projects[i].Branches = replaced(in.Projects[i].Branches, p)
+	}
+	return assemble(in, l)
+}
+
+func replaced(branches []BranchInput, p Proposal) []BranchInput {
+	out := slices.Clone(branches)
+	b := BranchInput{Name: p.Branch, Files: p.Files, Ignored: p.Ignored}
+	if i := slices.IndexFunc(out, func(b BranchInput) bool { return b.Name == p.Branch }); i >= 0 {
+		out[i] = b
+		return out
+	}
+	return append(out, b)
+}
