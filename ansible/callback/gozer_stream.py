@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The job console: what Ansible does, as events that the executor writes into the log.
+
+Lines have the form that people and tools know from Zuul. The output of command and shell is told line
+by line while it runs: their module writes it to a file on the node, and a reader on the connection that
+Ansible has open (or on the file, where the connection is local) follows it. What the reader did not see
+by the time the result is here, is told from the result; so nothing is lost and nothing told twice.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+
+from ansible.plugins.callback import CallbackBase
+from ansible.plugins.connection.ssh import Connection as SSH
+from ansible import context
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+from gozer_events import emit  # noqa: E402
+
+DOCUMENTATION = """
+    name: gozer_stream
+    type: stdout
+    short_description: Tells the executor what happens
+    description: [Events for the job console]
+"""
+
+COMMANDS = ("command", "shell", "ansible.builtin.command", "ansible.builtin.shell",
+            "ansible.legacy.command", "ansible.legacy.shell")
+DEBUGS = ("debug", "ansible.builtin.debug")
+ASSERTS = DEBUGS + ("assert", "fail", "ansible.builtin.assert", "ansible.builtin.fail")
+SPLIT = os.environ.get("ZUUL_ANSIBLE_SPLIT_STREAMS") == "True"
+# A task must take this long before a reader is started for it.
+PATIENCE = 0.3
+
+FOLLOW = (
+    "f={path}; (while [ ! -e \"$f\" ]; do sleep 0.1; done; exec tail -c +1 -F \"$f\" 2>/dev/null) & p=$!; "
+    "cat >/dev/null; kill $p; rm -f \"$f\""
+)
+
+
+def console_path(task_uuid, host):
+    build = os.environ.get("GOZER_BUILD", "local")
+    safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in host)
+    return "/tmp/console-%s-%s-%s.log" % (build, task_uuid, safe)
+
+
+class Reader(threading.Thread):
+    """Follows one task's console file on one host and tells its lines."""
+
+    def __init__(self, host, path, ssh):
+        super().__init__(daemon=True)
+        self.host, self.path, self.ssh = host, path, ssh
+        self.over = threading.Event()
+        self.lock = threading.Lock()
+        self.log_id, self.told = None, {}
+        self.process = None
+
+    def run(self):
+        if self.over.wait(PATIENCE):
+            return
+        try:
+            self.follow_ssh() if self.ssh else self.follow_file()
+        except OSError:
+            pass  # the result tells all that the reader did not
+
+    def follow_ssh(self):
+        control = self.ssh["control"]
+        while not os.path.exists(control):
+            if self.over.wait(0.05):
+                return
+        command = ["ssh", "-o", "ControlMaster=no", "-o", "ControlPath=" + control, "-o", "BatchMode=yes"]
+        command += self.ssh["args"] + [self.ssh["host"], FOLLOW.format(path=shlex.quote(self.path))]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL)
+        for line in iter(self.process.stdout.readline, b""):
+            self.take(line)
+
+    def follow_file(self):
+        f = None
+        while not self.over.wait(0.05):
+            if f is None:
+                try:
+                    f = open(self.path, "rb")
+                except OSError:
+                    continue
+            part = b""
+            for line in iter(f.readline, b""):
+                part += line
+                if part.endswith(b"\n"):
+                    self.take(part)
+                    part = b""
+            if part:
+                f.seek(-len(part), os.SEEK_CUR)
+        if f is not None:
+            f.close()
+
+    def take(self, line):
+        line = line.rstrip(b"\n").decode("utf-8", "replace")
+        with self.lock:
+            if self.over.is_set():
+                return
+            if line.startswith("#"):
+                self.log_id = line[1:]
+                self.told[self.log_id] = {"o": 0, "e": 0}
+            elif self.log_id:
+                self.told[self.log_id][line[:1].lower()] += len(line) - 1
+                tell(self.host, line[1:], line[:1].lower(), line[:1].isupper())
+
+    def seen(self, log_id):
+        """How many characters of each stream were told, line ends aside; call it under the lock."""
+        return self.told.get(log_id, {"o": 0, "e": 0})
+
+    def stop(self):
+        self.over.set()
+        if self.process is not None:
+            try:
+                self.process.stdin.close()
+                self.process.wait(timeout=2)
+            except (OSError, subprocess.TimeoutExpired):
+                self.process.kill()
+        elif not self.ssh:
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass
+
+
+def tell(host, line, stream="o", more=False):
+    """One line of output, or with more the beginning of one that is too long for one piece."""
+    fields = {"h": host, "x": line}
+    if more:
+        fields["more"] = True
+    if SPLIT:
+        fields["s"] = "stderr" if stream == "e" else "stdout"
+    emit("line", **fields)
+
+
+def untold(text, told):
+    """The lines of text after the first `told` characters, line ends not counted."""
+    for line in text.split("\n"):
+        if told >= len(line) and told > 0:
+            told -= len(line)
+            continue
+        yield line[told:]
+        told = 0
+
+
+class CallbackModule(CallbackBase):
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "gozer_stream"
+
+    def __init__(self):
+        super().__init__()
+        self.readers = {}
+        self.play = None
+        self.begun = {}
+        self.failing = False
+        self.censor = set()
+
+    # Plays and tasks.
+
+    def v2_playbook_on_play_start(self, play):
+        self.play = play
+        emit("play", n=play.get_name().strip())
+
+    def v2_playbook_on_no_hosts_matched(self):
+        emit("text", x="skipping: no hosts matched")
+
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        # The qualified name would bypass the command that can be followed.
+        if task.action in ("ansible.builtin.command", "ansible.builtin.shell"):
+            task.action = task.action.rpartition(".")[2]
+        kind = "LOOP" if task.loop or task.loop_with else "TASK"
+        emit("task", k=kind, n=task.get_name().strip(), u=task._uuid, p=task.get_path() or "",
+             a=task.action)
+
+    def v2_playbook_on_cleanup_task_start(self, task):
+        self.v2_playbook_on_task_start(task, False)
+
+    def v2_playbook_on_handler_task_start(self, task):
+        emit("task", k="HANDLER", n=task.get_name().strip(), u=task._uuid, p=task.get_path() or "",
+             a=task.action)
+
+    def v2_playbook_on_include(self, included_file):
+        for host in included_file._hosts:
+            emit("text", x="%s | included: %s" % (host.name, included_file._filename))
+
+    def v2_runner_on_start(self, host, task):
+        self.begun[(task._uuid, host.name)] = time.time()
+        if task.action not in COMMANDS or task.no_log or task.async_val or task.delegate_to:
+            return
+        reader = Reader(host.name, console_path(task._uuid, host.name), self.connection(host, task))
+        self.readers[(task._uuid, host.name)] = reader
+        reader.start()
+
+    def connection(self, host, task):
+        """How to reach the host with plain ssh; None where the connection is local."""
+        v = dict(self.play.get_variable_manager().get_vars(play=self.play, host=host, task=task,
+                                                           include_hostvars=False))
+        kind = v.get("ansible_connection") or task.connection
+        if kind == "local" or (host.implicit and host.name == "localhost"):
+            return None
+        address, port, user = v.get("ansible_host", host.name), v.get("ansible_port"), v.get("ansible_user")
+        control = SSH._create_control_path(address, port, user) % {
+            "directory": os.environ.get("ANSIBLE_SSH_CONTROL_PATH_DIR", "")}
+        args = ["-p", str(port)] if port else []
+        args += ["-l", str(user)] if user else []
+        return {"host": address, "args": args, "control": control}
+
+    # Results.
+
+    def v2_runner_on_ok(self, result):
+        self.finish(result, "changed" if result._result.get("changed") else "ok")
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self.finish(result, "ignored" if ignore_errors else "failed")
+        if not ignore_errors and not self.failing and not rescued(result._task):
+            self.failing = True
+            emit("failing")
+
+    def v2_runner_on_skipped(self, result):
+        self.stop_reader(result)
+        if result._task.loop is None:
+            reason = result._result.get("skip_reason", "")
+            emit("result", h=result._host.name, st="skipped", x=reason or "Conditional result was False")
+
+    def v2_runner_on_unreachable(self, result):
+        self.stop_reader(result)
+        msg = str(result._result.get("msg", ""))
+        if result._task.ignore_unreachable:
+            emit("result", h=result._host.name, st="ignored", x=msg, task=result._task.get_name().strip())
+            return
+        emit("unreachable", h=result._host.name, x=msg, task=result._task.get_name().strip())
+
+    def v2_runner_item_on_ok(self, result):
+        self.item(result, "changed" if result._result.get("changed") else "ok")
+
+    def v2_runner_item_on_failed(self, result):
+        self.item(result, "ignored" if result._task.ignore_errors else "failed")
+
+    def v2_runner_item_on_skipped(self, result):
+        pass
+
+    def v2_runner_retry(self, result):
+        self.output(result)
+        left = result._result.get("retries", 0) - result._result.get("attempts", 0)
+        emit("text", x="%s | FAILED - RETRYING: %s (%d retries left)." % (
+            result._host.name, result._task.get_name().strip(), left))
+
+    def item(self, result, state):
+        self.output(result)
+        label = self._get_item_label(result._result)
+        self.say(result, state, item=label if isinstance(label, str) else json.dumps(label, default=str))
+
+    def finish(self, result, state):
+        looped = "results" in result._result and (result._task.loop or result._task.loop_with)
+        if not looped:
+            self.output(result)
+        self.stop_reader(result)
+        if looped:
+            if state == "failed":
+                emit("result", h=result._host.name, st=state, x=text_of(result._result.get("msg")),
+                     task=result._task.get_name().strip(), p=result._task.get_path() or "")
+            return
+        self.say(result, state)
+
+    def say(self, result, state, item=None):
+        r, task = result._result, result._task
+        fields = {"h": result._host.name, "st": state, "task": task.get_name().strip(),
+                  "p": task.get_path() or "", "a": task.action}
+        if item is not None:
+            fields["item"] = item
+        if hidden(result):
+            fields["x"] = ""
+        elif task.action in COMMANDS and r.get("delta"):
+            fields["delta"], fields["rc"] = r["delta"], r.get("rc")
+            fields["x"] = text_of(r.get("msg")) if state in ("failed", "ignored") else ""
+        elif task.action in ASSERTS:
+            fields["x"] = debug_text(r)
+        else:
+            fields["x"] = text_of(r.get("msg")) or text_of(r.get("reason"))
+            if state in ("failed", "ignored") and r.get("exception"):
+                fields["trace"] = text_of(r["exception"])
+            if state in ("failed", "ignored"):
+                fields["trace"] = fields.get("trace", "") or text_of(r.get("module_stderr"))
+        emit("result", **fields)
+
+    def output(self, result):
+        """Tell the lines of a command that its reader has not told."""
+        r = result._result
+        if hidden(result) or not isinstance(r, dict):
+            return
+        if result._task.action not in COMMANDS and "stdout" not in r:
+            return
+        reader = self.readers.get((result._task._uuid, result._host.name))
+        if reader is None:
+            self.rest(result._host.name, r, {"o": 0, "e": 0})
+            return
+        with reader.lock:
+            self.rest(result._host.name, r, reader.seen(r.get("zuul_log_id")))
+            if not (result._task.loop or result._task.loop_with or result._task.until):
+                reader.over.set()
+            elif r.get("zuul_log_id"):
+                # What still comes for this item has been told just now.
+                reader.told[r["zuul_log_id"]] = {"o": 0, "e": 0}
+                reader.log_id = None
+
+    def rest(self, host, r, seen):
+        for stream, key in (("o", "stdout"), ("e", "stderr")):
+            text = r.get(key)
+            if isinstance(text, str) and text:
+                for line in untold(text, seen[stream]):
+                    tell(host, line.rstrip("\r"), stream)
+
+    def stop_reader(self, result):
+        reader = self.readers.pop((result._task._uuid, result._host.name), None)
+        if reader is not None:
+            reader.stop()
+
+    def v2_playbook_on_stats(self, stats):
+        for reader in list(self.readers.values()):
+            reader.stop()
+        hosts = {h: stats.summarize(h) for h in sorted(stats.processed)}
+        emit("stats", hosts=hosts)
+
+
+def hidden(result):
+    return bool(result._task.no_log or result._result.get("_ansible_no_log") or "censored" in result._result)
+
+
+def rescued(task):
+    """Whether a block around the task catches its failure."""
+    parent = task._parent
+    while parent is not None:
+        if getattr(parent, "rescue", None):
+            return True
+        parent = getattr(parent, "_parent", None)
+    return False
+
+
+def text_of(value):
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def debug_text(r):
+    if "msg" in r:
+        value = r["msg"]
+        return "\n".join(map(text_of, value)) if isinstance(value, list) else text_of(value)
+    shown = {k: v for k, v in r.items() if not k.startswith("_ansible") and k not in ("changed", "failed")}
+    return json.dumps(shown, indent=2, default=str) if shown else ""

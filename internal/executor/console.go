@@ -1,0 +1,151 @@
+package executor
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/gozer-ci/gozer/internal/ansible"
+	"github.com/gozer-ci/gozer/internal/joblog"
+)
+
+// console is the log of one build: the live log that people follow, the copy in the workspace that jobs
+// upload, and job-output.json.
+type console struct {
+	log  *joblog.Writer
+	mask *joblog.Mask
+
+	mu      sync.Mutex
+	text    *os.File // nil: the job may not have a copy any more
+	json    *os.File
+	records int
+	pieces  map[string]*joblog.Pieces
+	task    string
+	failed  *failure
+	recent  []string
+	// failing matches output that tells of failure; found is called once.
+	failing []*regexp.Regexp
+	found   func()
+}
+
+// failure is the first thing that went wrong and was not rescued, for the explanation.
+type failure struct {
+	task, host, text, path string
+	lines                  []string
+}
+
+// newConsole opens the files of a workspace's logs folder, before anything runs in it.
+func newConsole(w *joblog.Writer, mask *joblog.Mask, dir jobDir) (*console, error) {
+	c := &console{log: w, mask: mask, pieces: map[string]*joblog.Pieces{}}
+	var err error
+	if c.text, err = os.OpenFile(dir.join("work", "logs", "job-output.txt"), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o644); err != nil {
+		return nil, err
+	}
+	if c.json, err = os.OpenFile(dir.join("work", "logs", "job-output.json"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644); err != nil {
+		return nil, err
+	}
+	_, err = c.json.WriteString("[]")
+	return c, err
+}
+
+func (c *console) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.text.Close()
+	c.json.Close()
+}
+
+// line adds text to the log.
+func (c *console) line(format string, args ...any) {
+	text := format
+	if len(args) > 0 {
+		text = fmt.Sprintf(format, args...)
+	}
+	added := c.log.Line(text)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, _ = c.text.WriteString(added) // a full disk must not end the build; the accountant does
+	for l := range strings.Lines(added) {
+		c.recent = append(c.recent, strings.TrimSpace(l[min(len(l), len(joblog.Stamp)+3):]))
+	}
+	if n := len(c.recent) - 20; n > 0 {
+		c.recent = append(c.recent[:0], c.recent[n:]...)
+	}
+}
+
+// event writes what a playbook told.
+func (c *console) event(e *ansible.Event) {
+	switch e.Kind {
+	case "play", "task":
+		c.log.Mark(e.Kind, e.Name, "")
+		c.task = e.Name
+	case "result":
+		if e.State == "failed" {
+			c.fail(e, e.Text)
+		}
+	case "unreachable":
+		c.fail(e, "unreachable: "+e.Text)
+	case "line":
+		c.output(e)
+		return
+	}
+	for _, l := range e.Lines() {
+		c.line("%s", l)
+	}
+}
+
+func (c *console) fail(e *ansible.Event, text string) {
+	c.log.Mark("failure", e.Task, e.Host)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed == nil {
+		c.failed = &failure{task: e.Task, host: e.Host, text: c.mask.String(text), path: e.Path, lines: append([]string{}, c.recent...)}
+	}
+}
+
+// output writes one line, or a piece of one, that a command printed.
+func (c *console) output(e *ansible.Event) {
+	for _, re := range c.failing {
+		if loc := re.FindStringIndex(e.Text); loc != nil && loc[0] == 0 {
+			c.found()
+			break
+		}
+	}
+	id := e.Host + "\x00" + e.Stream
+	p := c.pieces[id]
+	if p == nil {
+		p = joblog.NewPieces(c.mask)
+		c.pieces[id] = p
+	}
+	for _, text := range p.Add(e.Text, e.More) {
+		shown := *e
+		shown.Text = text
+		c.line("%s", shown.Lines()[0])
+	}
+}
+
+// record appends a playbook's results to job-output.json, which is whole at any time.
+func (c *console) record(about map[string]any, e *ansible.Event) error {
+	about["plays"], about["stats"] = e.Plays, e.Stats
+	b, err := json.MarshalIndent(about, "", "    ")
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Over the closing bracket.
+	end, err := c.json.Seek(-1, 2)
+	if err != nil {
+		return err
+	}
+	sep := "\n"
+	if c.records > 0 {
+		sep = ",\n"
+	}
+	c.records++
+	_, err = c.json.WriteAt([]byte(sep+c.mask.String(string(b))+"]"), end)
+	return err
+}

@@ -1,0 +1,294 @@
+// Package executor is the worker that runs builds. It takes a build request from the store, prepares a
+// workspace with the speculative sources of its buildset, makes inventory and variables, runs the job's
+// playbooks in their phases, each in a sandbox with no more than it may have, keeps the log, and tells
+// the pipeline what came of it. Whatever the end of a build, nothing of it stays: no process, mount,
+// folder or key; what a killed executor leaves is removed by the next start. What a job is and when it
+// runs is decided elsewhere. See semantics, section 4.
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/gozer-ci/gozer/internal/ansible"
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/git"
+	"github.com/gozer-ci/gozer/internal/job"
+	"github.com/gozer-ci/gozer/internal/joblog"
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/node"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+	"github.com/gozer-ci/gozer/internal/sandbox"
+	"github.com/gozer-ci/gozer/internal/store"
+)
+
+// Sources are bare repositories of the projects on this machine.
+type Sources interface {
+	// Path is where a project's repository is, or will be.
+	Path(p change.Project) string
+	// Fresh brings a project's branches, tags and the further refs up to date.
+	Fresh(ctx context.Context, p change.Project, refs ...string) (*git.Repo, error)
+}
+
+// Nodes are the machines that were allocated to builds.
+type Nodes interface {
+	// Use marks the nodes as in use by the build and gives them; an error means that they are lost.
+	Use(ctx context.Context, ids []string, build pipeline.BuildID) ([]node.Node, error)
+	// Release gives them back: used, or unused and as good as new, or held for people.
+	Release(ctx context.Context, ids []string, build pipeline.BuildID, how Release) error
+}
+
+// Release says in which state nodes are given back. Hold, where it is set, keeps them.
+type Release struct {
+	Used bool
+	Hold *Hold
+}
+
+// Hold keeps the nodes of a build for people.
+type Hold struct {
+	Reason string
+	Until  time.Time
+}
+
+// Secrets opens what is encrypted.
+type Secrets interface {
+	// Open gives the plain value of a secret, with every encrypted leaf in it decrypted.
+	Open(ctx context.Context, s job.Secret) (any, error)
+	// Unseal opens a blob of returned secret data; Seal makes one and gives its name.
+	Unseal(ctx context.Context, tenant, name string) (map[string]any, error)
+	Seal(ctx context.Context, tenant string, data map[string]any) (string, error)
+	// SSHKey is the private key (PEM) that a project's post-review jobs may use; nil where it has none.
+	SSHKey(ctx context.Context, p change.Project) ([]byte, error)
+}
+
+// Semaphores are held by playbooks while they run.
+type Semaphores interface {
+	// Acquire waits until the build holds all of the names; release gives them back.
+	Acquire(ctx context.Context, tenant string, build pipeline.BuildID, names []string) (release func(), err error)
+}
+
+// Config of an Executor.
+type Config struct {
+	Store   *store.Store
+	Session *kv.Session
+	// Blob reads a JSON blob (the repository state) into v; nil is Store's.
+	Blob func(ctx context.Context, name string, v any) error
+	// ID names this executor among all; Host is what jobs and people see.
+	ID   string
+	Host string
+	// Address is where Logs are served for others ("http://10.0.0.1:7901"); empty: only in process.
+	Address string
+	// Dir holds builds and source views; nothing else may be in it.
+	Dir     string
+	Ansible Ansible
+	Sandbox *sandbox.Sandbox
+	Logs    *joblog.Logs
+	Sources Sources
+	// Remerge repeats one merge on objects of a repository, with the same commit id as the merger's.
+	Remerge func(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base string, when time.Time) (string, error)
+	Nodes   Nodes
+	Secrets Secrets
+	// Semaphores of playbooks; nil: playbooks of this process exclude each other among themselves.
+	Semaphores Semaphores
+	// Hold decides whether the nodes of a build that ended are kept; nil: never.
+	Hold func(ctx context.Context, s *pipeline.Start, tenant, pipe string, end *pipeline.BuildEnded) *Hold
+	// Keys are private SSH keys (PEM) that nodes let in.
+	Keys [][]byte
+	// SiteVariables beat all others, in every playbook.
+	SiteVariables map[string]any
+	// Trusted and Untrusted are further paths that playbooks of that context can read.
+	Trusted, Untrusted []string
+	// Builds at once; 0 is four for each core. Starting bounds those that prepare; 0 is two a core.
+	Builds   int
+	Starting int
+	Limits   Limits
+	// KeepJobDir leaves the folder of a build that failed, for people.
+	KeepJobDir bool
+	Log        *slog.Logger
+}
+
+// Ansible says where Ansible is.
+type Ansible struct {
+	// Dir holds the environments that ansible.Install made; Default is the version of jobs that name
+	// none.
+	Dir     string
+	Default string
+	// Cold starts each playbook with a new interpreter in place of a fork of a warm one.
+	Cold bool
+}
+
+// Limits of one build.
+type Limits struct {
+	// Disk in bytes, of what the build writes into its folder; 0 is 250 MB.
+	Disk int64
+	// Memory in bytes of the processes on the executor, 0 is 4 GiB; Processes, 0 is 2048.
+	Memory    int64
+	Processes int
+	// Output of one command in bytes; 0 is 1 GiB.
+	Output int64
+	// Setup bounds the gathering of facts; 0 is 60 s.
+	Setup time.Duration
+}
+
+// Executor runs builds.
+type Executor struct {
+	Config
+	plugins  string
+	run      string // short path for sockets
+	views    *views
+	starting chan struct{}
+	local    localSemaphores
+
+	mu      sync.Mutex
+	builds  map[pipeline.BuildID]*build
+	paused  bool
+	drained bool
+}
+
+// New makes an executor and removes what an earlier one left in its folder.
+func New(c Config) (*Executor, error) {
+	c.defaults()
+	x := &Executor{Config: c, builds: map[pipeline.BuildID]*build{}, starting: make(chan struct{}, c.Starting)}
+	for _, d := range []string{"builds", "views", "exports"} {
+		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if err := x.sweep(); err != nil {
+		return nil, fmt.Errorf("clean up %s: %w", c.Dir, err)
+	}
+	var err error
+	if x.plugins, err = ansible.Plugins(filepath.Join(c.Dir, "ansible")); err != nil {
+		return nil, err
+	}
+	if x.run, err = os.MkdirTemp("", "gzx"); err != nil {
+		return nil, err
+	}
+	x.views = newViews(filepath.Join(c.Dir, "views"), filepath.Join(c.Dir, "exports"), c.Sources, c.Remerge, c.Log)
+	return x, nil
+}
+
+func (c *Config) defaults() {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Blob == nil && c.Store != nil {
+		c.Blob = c.Store.JSON
+	}
+	if c.Host == "" {
+		c.Host, _ = os.Hostname()
+	}
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&c.Builds, 4*runtime.NumCPU())
+	def(&c.Starting, 2*runtime.NumCPU())
+	def(&c.Limits.Processes, 2048)
+	if c.Limits.Disk == 0 {
+		c.Limits.Disk = 250 << 20
+	}
+	if c.Limits.Memory == 0 {
+		c.Limits.Memory = 4 << 30
+	}
+	if c.Limits.Output == 0 {
+		c.Limits.Output = 1 << 30
+	}
+	if c.Limits.Setup == 0 {
+		c.Limits.Setup = time.Minute
+	}
+}
+
+// Close ends what the executor keeps open. No build may be running.
+func (x *Executor) Close() error {
+	return errors.Join(x.views.close(), os.RemoveAll(x.run))
+}
+
+// Run serves build requests until ctx ends or the session is lost; running builds are aborted then.
+func (x *Executor) Run(ctx context.Context) error {
+	m := store.Member{ID: x.ID, Role: "executor", Host: x.Host, Started: time.Now(), State: "running", Address: x.Address}
+	if err := x.Store.Join(ctx, x.Session, m); err != nil {
+		return err
+	}
+	if err := x.Logs.Recover(ctx); err != nil {
+		x.Log.Warn("logs of an earlier run could not be kept", "error", err)
+	}
+	return store.Serve(ctx, x.Store, store.ServeConfig{
+		Kind: store.KindBuild, Session: x.Session, Owner: x.ID, Once: true, Log: x.Log, Slots: x.slots,
+	}, x.serve)
+}
+
+// Handler serves the logs of this executor's builds.
+func (x *Executor) Handler() http.Handler { return joblog.Handler(x.Logs) }
+
+func (x *Executor) slots(busy int) int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.paused {
+		return 0
+	}
+	return x.Builds - busy
+}
+
+// Pause stops taking new builds, or with false goes on.
+func (x *Executor) Pause(yes bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.paused = yes
+}
+
+// serve runs one request to its end.
+func (x *Executor) serve(ctx context.Context, t *store.Task) error {
+	var s pipeline.Start
+	if err := t.Decode(ctx, &s); err != nil {
+		return err
+	}
+	// What is told at the end must arrive even when the build was cancelled.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	if t.Lost {
+		return t.Done(last, &pipeline.BuildEnded{Build: s.Build, Result: pipeline.Aborted, At: time.Now(),
+			Detail: fmt.Sprintf("The executor %s that ran this build is gone", t.Request.By)})
+	}
+	resume := make(chan struct{})
+	bctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		for {
+			select {
+			case sig := <-t.Signals():
+				if sig.Name == store.SignalResume {
+					close(resume)
+					return
+				}
+			case <-bctx.Done():
+				return
+			}
+		}
+	}()
+	end := x.runBuild(bctx, &s, Context{Tenant: t.Request.Tenant, Pipeline: t.Request.Pipeline, Resume: resume, Tell: t.Tell})
+	if errors.Is(context.Cause(ctx), kv.ErrSessionLost) {
+		// Somebody else tells that this build is lost.
+		return context.Cause(ctx)
+	}
+	last, cancel = context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	return t.Done(last, end)
+}
+
+// Context is what a build hears from and says to the outside while it runs.
+type Context struct {
+	Tenant, Pipeline string
+	// Resume is closed when a paused build shall go on.
+	Resume <-chan struct{}
+	Tell   func(ctx context.Context, in ...pipeline.Input) error
+}

@@ -1,0 +1,314 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gozer-ci/gozer/internal/ansible"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+	"github.com/gozer-ci/gozer/internal/sandbox"
+)
+
+// flags are what post-run playbooks learn of the build so far.
+type flags struct{ post, success, retry bool }
+
+// play runs one playbook of a phase, within timeout (0: none, negative: it is over).
+func (b *build) play(ctx context.Context, p *playbook, phase string, index int, timeout time.Duration, f flags) ansible.Result {
+	b.console.log.Mark("playbook", p.Path, "")
+	title := strings.ToUpper(phase)
+	if phase != "run" {
+		title += "-RUN"
+	}
+	b.console.line("%s START: %s", title, p)
+	begun := time.Now()
+	r, err := b.attempt(ctx, p, phase, index, timeout, f)
+	switch {
+	case ctx.Err() != nil:
+		r = ansible.Result{Outcome: ansible.Aborted}
+	case err != nil:
+		b.log.Warn("a playbook could not be run", "playbook", p.Path, "error", err)
+		b.console.line("%v", err)
+		r = ansible.Result{Outcome: ansible.Normal, Code: 1, Output: err.Error()}
+	}
+	b.learn(r)
+	if r.Code == 4 || r.Code == 1 || r.Code == 5 || r.Code == 250 {
+		for line := range strings.Lines(r.Output) {
+			b.console.line("%s", strings.TrimRight(line, "\n"))
+		}
+	}
+	outcome := r.Outcome
+	if errors.Is(context.Cause(ctx), errDiskFull) {
+		outcome = "RESULT_DISK_FULL"
+	}
+	b.console.line("%s END %s: %s", title, outcome, p)
+	b.log.Debug("playbook ran", "playbook", p.Path, "phase", phase, "outcome", r.Outcome, "code", r.Code, "took", time.Since(begun))
+	return r
+}
+
+// learn remembers which hosts cannot be reached any more.
+func (b *build) learn(r ansible.Result) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, h := range r.Unreachable {
+		if !slices.Contains(b.unreachable, h) {
+			b.unreachable = append(b.unreachable, h)
+		}
+	}
+}
+
+func (b *build) attempt(ctx context.Context, p *playbook, phase string, index int, timeout time.Duration, f flags) (ansible.Result, error) {
+	if timeout < 0 {
+		return ansible.Result{Outcome: ansible.TimedOut}, nil
+	}
+	begun := time.Now()
+	release, err := b.acquire(ctx, p.Semaphores, timeout)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return ansible.Result{Outcome: ansible.TimedOut}, nil
+	}
+	if err != nil {
+		return ansible.Result{}, err
+	}
+	defer release()
+	if timeout > 0 {
+		if timeout -= time.Since(begun); timeout <= 0 {
+			return ansible.Result{Outcome: ansible.TimedOut}, nil
+		}
+	}
+	secrets, err := b.openSecrets(ctx, p)
+	if err != nil {
+		return ansible.Result{}, err
+	}
+	b.console.failing, b.console.found = nil, nil
+	if phase == "run" {
+		b.console.failing, b.console.found = b.patterns(), func() { b.failing(ctx, true) }
+	}
+	if p.native {
+		return b.native(ctx, p, phase, index, timeout, f, secrets)
+	}
+	return b.ansiblePlay(ctx, p, phase, index, timeout, f, secrets)
+}
+
+// openSecrets decrypts what this playbook may have, and sees to it that the log never shows it.
+func (b *build) openSecrets(ctx context.Context, p *playbook) (object, error) {
+	out := object{}
+	for _, s := range p.Secrets {
+		v, err := b.x.Secrets.Open(ctx, s)
+		if err != nil {
+			return nil, fmt.Errorf("open secret %s of %s: %w", s.Name, s.Owner, err)
+		}
+		plain, err := ansible.Plain(v)
+		if err != nil {
+			return nil, err
+		}
+		b.mask.AddAll(plain)
+		out[s.Var] = ansible.AllUnsafe(plain)
+	}
+	return out, nil
+}
+
+// failing tells the pipeline, once, that the build will fail. counts: the result is a failure even if
+// the playbook ends well.
+func (b *build) failing(ctx context.Context, counts bool) {
+	b.mu.Lock()
+	told := b.prefailed
+	if counts {
+		b.prefailed = true
+	}
+	first := !told && !b.told
+	b.told = true
+	b.mu.Unlock()
+	if first {
+		_ = b.tell(ctx, &pipeline.BuildFailing{Build: b.s.Build})
+	}
+}
+
+func (b *build) ansiblePlay(ctx context.Context, p *playbook, phase string, index int, timeout time.Duration, f flags, secrets object) (ansible.Result, error) {
+	env, err := b.ansible()
+	if err != nil {
+		return ansible.Result{}, err
+	}
+	render := ansible.Render{}
+	for k := range secrets {
+		render.Without = append(render.Without, k)
+	}
+	if p.Source.Trusted {
+		render.Frozen = b.frozen
+	}
+	if err := b.writePlaybook(p, render, len(secrets) > 0); err != nil {
+		return ansible.Result{}, err
+	}
+	box := b.box(env, p, phase, index)
+	run := b.playbookRun(ctx, env, box, p.dir, p.path)
+	if len(secrets) > 0 {
+		text, err := ansible.YAML(object{"all": object{"vars": secrets}})
+		if err != nil {
+			return ansible.Result{}, err
+		}
+		path := filepath.Join(p.dir, "secrets.yaml")
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			return ansible.Result{}, err
+		}
+		box.Files = append(box.Files, sandbox.File{Path: path, Data: text})
+		run.Inventories = append(run.Inventories, path)
+	}
+	run.Timeout = timeout
+	run.Extra = b.extra(p, phase, index, f)
+	run.Event = func(e *ansible.Event) {
+		switch e.Kind {
+		case "record":
+			about := object{"playbook": p.path, "phase": phase, "index": itoa(index), "trusted": p.Source.Trusted, "branch": p.Source.Branch}
+			if err := b.console.record(about, e); err != nil {
+				b.log.Warn("job-output.json could not be written", "error", err)
+			}
+		case "failing":
+			if phase == "run" {
+				b.failing(ctx, false)
+			}
+		default:
+			b.console.event(e)
+		}
+	}
+	return ansible.Run(ctx, run)
+}
+
+// extra are the variables of one run, semantics 4.5.
+func (b *build) extra(p *playbook, phase string, index int, f flags) [][2]string {
+	kv := [][2]string{
+		{"zuul_execution_phase", phase},
+		{"zuul_execution_phase_index", itoa(index)},
+		{"zuul_execution_trusted", pyBool(p.Source.Trusted)},
+		{"zuul_execution_canonical_name_and_path", p.name()},
+		{"zuul_execution_branch", p.Source.Branch},
+	}
+	if f.post {
+		kv = append(kv, [2]string{"zuul_success", pyBool(f.success)}, [2]string{"zuul_will_retry", pyBool(f.retry)})
+	}
+	return kv
+}
+
+func pyBool(v bool) string {
+	if v {
+		return "True"
+	}
+	return "False"
+}
+
+// writePlaybook writes what changes from playbook to playbook: configuration and inventory.
+func (b *build) writePlaybook(p *playbook, render ansible.Render, secret bool) error {
+	var roles []string
+	for _, r := range p.roles {
+		roles = append(roles, r.path)
+	}
+	return b.writeRun(p.dir, render, ansible.Config{Roles: roles, HideArgs: secret, Restrict: !p.Source.Trusted})
+}
+
+func (b *build) writeRun(dir string, render ansible.Render, c ansible.Config) error {
+	c.Plugins, c.Job, c.ControlDir = b.x.plugins, b.dir.root, controlDir
+	c.KnownHosts, c.FactCache, c.Forks = b.dir.knownHosts(), b.dir.factCache(), len(b.nodes)
+	c.StrictHostKeys = true
+	if err := os.WriteFile(filepath.Join(dir, "ansible.cfg"), c.Write(), 0o600); err != nil {
+		return err
+	}
+	inv := *b.inv
+	b.mu.Lock()
+	inv.Unreachable = append([]string{}, b.unreachable...)
+	b.mu.Unlock()
+	text, err := inv.Write(render)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "inventory.yaml"), text, 0o600)
+}
+
+// controlDir holds SSH's sockets. It is private to each sandbox, as is everything below /tmp, and short,
+// as the path of a socket has to be.
+const controlDir = "/tmp/.cp"
+
+// agentSocket is where sandboxes find the build's SSH agent.
+const agentSocket = "/run/ssh-agent"
+
+// box is the sandbox of one playbook.
+func (b *build) box(env *ansible.Environment, p *playbook, phase string, index int) *sandbox.Box {
+	box := &sandbox.Box{
+		Name: fmt.Sprintf("%s-%s-%d", b.s.Build, phase, index), Home: b.dir.work(), User: "zuul",
+		ReadOnly: []sandbox.Bind{{Path: b.dir.root}, {Path: b.x.plugins}},
+		Writable: []sandbox.Bind{{Path: b.dir.work()}, {Path: b.dir.hidden()}},
+		Tmpfs:    []string{b.dir.tmp()},
+		Limits: sandbox.Limits{Memory: b.x.Limits.Memory, Processes: b.x.Limits.Processes, Files: 4096,
+			FileSize: max(4*b.x.Limits.Disk, 1<<30)},
+	}
+	if b.agent != nil {
+		box.ReadOnly = append(box.ReadOnly, sandbox.Bind{Path: b.agent.path, Inside: agentSocket})
+	}
+	if env != nil {
+		box.ReadOnly = append(box.ReadOnly, sandbox.Bind{Path: env.Dir})
+		for _, base := range env.Base {
+			box.ReadOnly = append(box.ReadOnly, sandbox.Bind{Path: base})
+		}
+	}
+	if p == nil {
+		return box
+	}
+	box.ReadOnly = append(box.ReadOnly, p.binds...)
+	more := b.x.Untrusted
+	if p.Source.Trusted {
+		more = b.x.Trusted
+	}
+	for _, path := range more {
+		box.ReadOnly = append(box.ReadOnly, sandbox.Bind{Path: path})
+	}
+	return box
+}
+
+// playbookRun is what all runs of ansible-playbook of a build have in common. The box is read when the
+// run starts, so it can still be added to.
+func (b *build) playbookRun(ctx context.Context, env *ansible.Environment, box *sandbox.Box, dir, path string) ansible.Playbook {
+	run := ansible.Playbook{
+		Path: path, Config: filepath.Join(dir, "ansible.cfg"), Inventories: []string{filepath.Join(dir, "inventory.yaml")},
+		Env: b.environ(env), Dir: b.dir.work(), Program: []string{env.Playbook()},
+	}
+	// Later files win: what the site says counts most, then what the job calls extra.
+	run.ExtraFiles = []string{b.dir.zuulVars(), b.dir.extraVars(), b.dir.siteVars()}
+	run.Start = func(ctx context.Context, c ansible.Command) (ansible.Process, error) {
+		return b.x.Sandbox.Start(ctx, *box, sandbox.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, Stdout: c.Out, Stderr: c.Out, Extra: c.Extra})
+	}
+	return run
+}
+
+// environ is all of the environment that playbooks get: nothing of the executor's own but its locale
+// and the way out.
+func (b *build) environ(env *ansible.Environment) []string {
+	path := "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+	if env != nil {
+		path = filepath.Join(env.Dir, "bin") + ":" + path
+	}
+	out := []string{
+		"PATH=" + path, "HOME=" + b.dir.work(), "USER=zuul", "LOGNAME=zuul", "LANG=C.UTF-8", "LC_ALL=C.UTF-8",
+		"TMP=" + b.dir.tmp(), "TMPDIR=" + b.dir.tmp(),
+		"ZUUL_JOBDIR=" + b.dir.root,
+		"ZUUL_JOB_LOG_CONFIG=" + b.dir.ansible("logging.json"),
+		"ZUUL_JOB_FAILURE_OUTPUT=" + string(mustJSON(b.s.Job.FailureOutput)),
+		"ZUUL_OUTPUT_MAX_BYTES=" + fmt.Sprint(b.x.Limits.Output),
+		"ZUUL_CONSOLE_PORT=19885",
+		"ZUUL_ANSIBLE_SPLIT_STREAMS=" + pyBool(b.s.Job.AnsibleSplitStreams),
+		"GOZER_BUILD=" + string(b.s.Build),
+		"ANSIBLE_SSH_CONTROL_PATH_DIR=" + controlDir,
+		"PYTHONPATH=" + filepath.Join(b.x.plugins, "lib"),
+		"PYTHONDONTWRITEBYTECODE=1",
+	}
+	if b.agent != nil {
+		out = append(out, "SSH_AUTH_SOCK="+agentSocket)
+	}
+	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "TZ"} {
+		if v := os.Getenv(name); v != "" {
+			out = append(out, name+"="+v)
+		}
+	}
+	return out
+}

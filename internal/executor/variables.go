@@ -1,0 +1,121 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+
+	"github.com/gozer-ci/gozer/internal/ansible"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+)
+
+// variables makes the inventory and the files of variables, semantics 4.5.
+func (b *build) variables(ctx context.Context) error {
+	included, err := b.includeVars(ctx)
+	if err != nil {
+		return err
+	}
+	hs, err := hosts(b.nodeset(), b.nodes)
+	if err != nil {
+		return halt{pipeline.NodeFailure, err.Error()}
+	}
+	j := b.s.Job
+	vars := ansible.Merge(b.parentData(), included)
+	vars = ansible.Merge(vars, j.Vars)
+	if vars, err = b.secretData(ctx, vars); err != nil {
+		return err
+	}
+	b.inv = &ansible.Inventory{Hosts: hs, Groups: groups(b.nodeset()), Vars: vars, GroupVars: j.GroupVars, HostVars: j.HostVars}
+	zuul := b.zuul()
+	zuul["executor"] = b.executorVars()
+	zuul["playbook_context"] = b.context()
+	files := []struct {
+		path string
+		v    any
+	}{
+		{b.dir.zuulVars(), object{"zuul": zuul}},
+		{b.dir.extraVars(), j.ExtraVars},
+		{b.dir.siteVars(), b.x.SiteVariables},
+	}
+	for _, f := range files {
+		text, err := ansible.YAML(orEmpty(f.v))
+		if err != nil {
+			return fmt.Errorf("write %s: %w", f.path, err)
+		}
+		if err := os.WriteFile(f.path, text, 0o600); err != nil {
+			return err
+		}
+	}
+	return b.debugInventory(zuul)
+}
+
+// debugInventory is the copy for people: with everything that playbooks get but secrets.
+func (b *build) debugInventory(zuul object) error {
+	plain, err := ansible.Plain(zuul)
+	if err != nil {
+		return err
+	}
+	extra := object{"zuul": plain}
+	maps.Copy(extra, b.s.Job.ExtraVars)
+	inv := *b.inv
+	inv.Vars = maps.Clone(b.inv.Vars)
+	maps.Copy(inv.Vars, extra)
+	text, err := inv.Write(ansible.Render{})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(b.dir.inventory(), []byte(b.mask.String(string(text))), 0o600)
+}
+
+func orEmpty(v any) any {
+	if m, ok := v.(object); ok && m == nil {
+		return object{}
+	}
+	return v
+}
+
+// parentData is what the jobs that this one depends on returned; some names are not theirs to set.
+func (b *build) parentData() object {
+	out := maps.Clone(b.s.ParentData)
+	for _, k := range []string{"zuul", "nodepool", "unsafe_vars"} {
+		delete(out, k)
+	}
+	return out
+}
+
+// secretData adds what parents returned secretly, below everything else: a name that is known
+// otherwise is dropped. Of several parents the earlier wins.
+func (b *build) secretData(ctx context.Context, vars object) (object, error) {
+	for _, name := range b.s.SecretData {
+		data, err := b.x.Secrets.Unseal(ctx, b.tenant, name)
+		if err != nil {
+			return nil, fmt.Errorf("open secret data that a parent job returned: %w", err)
+		}
+		b.mask.AddAll(data)
+		for k, v := range data {
+			if _, known := vars[k]; known || b.known(k) || k == "zuul" || k == "nodepool" || k == "unsafe_vars" {
+				continue
+			}
+			vars[k] = v
+		}
+	}
+	return vars, nil
+}
+
+func (b *build) known(name string) bool {
+	j := b.s.Job
+	for _, m := range []map[string]any{j.ExtraVars, b.x.SiteVariables} {
+		if _, ok := m[name]; ok {
+			return true
+		}
+	}
+	for _, by := range []map[string]map[string]any{j.HostVars, j.GroupVars} {
+		for _, m := range by {
+			if _, ok := m[name]; ok {
+				return true
+			}
+		}
+	}
+	return false
+}

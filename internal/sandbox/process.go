@@ -1,0 +1,163 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is a running command and all that it has started.
+type Process struct {
+	cmd   *exec.Cmd
+	done  chan struct{}
+	err   error
+	kill  sync.Once
+	group *group
+}
+
+// shim sets what must hold before the first program runs: control groups, limits that the whole tree
+// inherits, and that the kernel rather kills this tree than anything else.
+const shim = `for g in $GOZER_GROUPS; do echo 0 > "$g" || exit 126; done
+[ -z "$GOZER_FILES" ] || ulimit -n "$GOZER_FILES"
+[ -z "$GOZER_FSIZE" ] || ulimit -f "$GOZER_FSIZE"
+ulimit -c 0
+echo 500 > /proc/self/oom_score_adj 2>/dev/null
+unset GOZER_GROUPS GOZER_FILES GOZER_FSIZE
+exec "$@"`
+
+// Start starts c in b. When ctx ends, the whole tree is killed.
+func (s *Sandbox) Start(ctx context.Context, b Box, c Command) (*Process, error) {
+	args, data := s.args(&b, &c, 3+len(c.Extra))
+	files, err := memory(data)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(files)
+	p := &Process{done: make(chan struct{})}
+	if s.groups != nil && b.Name != "" {
+		if p.group, err = s.groups.make(b.Name, b.Limits); err != nil {
+			return nil, fmt.Errorf("make control group for %s: %w", b.Name, err)
+		}
+	}
+	argv := append([]string{"-c", shim, "sh", s.bwrap}, args...)
+	p.cmd = exec.Command("/bin/sh", argv...)
+	p.cmd.Env = limitsEnv(b.Limits, p.group)
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
+	p.cmd.ExtraFiles = append(append([]*os.File{}, c.Extra...), files...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.WaitDelay = 2 * time.Second
+	if err := p.start(); err != nil {
+		p.group.remove()
+		return nil, fmt.Errorf("start %s in a sandbox: %w", strings.Join(c.Args, " "), err)
+	}
+	stop := context.AfterFunc(ctx, p.Kill)
+	go func() {
+		<-p.done
+		stop()
+	}()
+	return p, nil
+}
+
+// start starts and awaits the command on one thread: the kernel's signal on the parent's death is about
+// the thread that made the child, so that thread has to stay.
+func (p *Process) start() error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		p.err = p.cmd.Wait()
+		p.group.remove()
+		close(p.done)
+	}()
+	return <-started
+}
+
+// Wait gives the exit code, or the negative number of the signal that ended the command.
+func (p *Process) Wait() (int, error) {
+	<-p.done
+	var exit *exec.ExitError
+	switch {
+	case p.err == nil, errors.Is(p.err, exec.ErrWaitDelay):
+		return p.cmd.ProcessState.ExitCode(), nil
+	case errors.As(p.err, &exit):
+		st, ok := exit.Sys().(syscall.WaitStatus)
+		if ok && st.Signaled() {
+			return -int(st.Signal()), nil
+		}
+		// bubblewrap tells of a signal in the way of shells.
+		if code := exit.ExitCode(); code == 128+9 || code == 128+15 {
+			return 128 - code, nil
+		}
+		return exit.ExitCode(), nil
+	}
+	return 0, p.err
+}
+
+// Kill ends the command and everything that it has started, at once.
+func (p *Process) Kill() {
+	p.kill.Do(func() {
+		p.group.kill()
+		// The shim became bubblewrap; when that dies, so does the first process of its name space,
+		// and with it all others.
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	})
+}
+
+func limitsEnv(l Limits, g *group) []string {
+	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
+	if g != nil {
+		env = append(env, "GOZER_GROUPS="+strings.Join(g.procs, " "))
+	}
+	if l.Files > 0 {
+		env = append(env, "GOZER_FILES="+strconv.Itoa(l.Files))
+	}
+	if l.FileSize > 0 {
+		env = append(env, "GOZER_FSIZE="+strconv.FormatInt(l.FileSize/512, 10))
+	}
+	return env
+}
+
+// memory puts each of data into an anonymous file, to be read from its start.
+func memory(data [][]byte) (files []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(files)
+		}
+	}()
+	for _, d := range data {
+		fd, err := unix.MemfdCreate("gozer", unix.MFD_CLOEXEC)
+		if err != nil {
+			return files, fmt.Errorf("make a file in memory: %w", err)
+		}
+		f := os.NewFile(uintptr(fd), "memory")
+		files = append(files, f)
+		if _, err := f.Write(d); err != nil {
+			return files, err
+		}
+		if _, err := f.Seek(0, 0); err != nil {
+			return files, err
+		}
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
