@@ -351,3 +351,43 @@ func TestAPlaybookRunsOnANodeOverSSH(t *testing.T) {
 		t.Log(log)
 	}
 }
+
+func TestAProgramRunsAsPlaybook(t *testing.T) {
+	w := newWorld(t, nil)
+	w.repo("org/app", map[string]string{"tools/test.sh": "#!/bin/sh\necho in $(pwd) for $ZUUL_PROJECT\necho '{\"data\": {\"answer\": 42}}' > $GOZER_RESULT\nexit $CODE", "tools/fail.sh": "#!/bin/sh\necho broken\nexit 3\n"})
+	s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play("tools/test.sh")} })
+	end, log := w.build(s)
+	if end.Result != pipeline.Success || fmt.Sprint(end.Data["answer"]) != "42" {
+		t.Errorf("end %+v", end)
+	}
+	want(t, log, "localhost | in ", "work/src/example.com/org/app for org/app", "localhost | ok: exit code 0")
+	s = w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play("tools/fail.sh")} })
+	end, _ = w.build(s)
+	if end.Result != pipeline.Failure {
+		t.Errorf("end %+v", end)
+	}
+	want(t, end.Detail, `Task "tools/fail.sh" failed on localhost: exit code 3`, "localhost | broken")
+}
+
+func TestAProgramRunsOnANode(t *testing.T) {
+	w, ns := withNode(t, "controller")
+	w.repo("org/app", map[string]string{
+		"test.sh": "#!/bin/sh\necho on $(hostname) job $GOZER_JOB\necho err >&2\necho '{\"zuul\": {\"warnings\": [\"careful\"]}}' > $GOZER_RESULT\n",
+		"slow.sh": "#!/bin/sh\nsleep 1000 & echo $! > /tmp/pid; echo started; wait\n", "check.sh": "#!/bin/sh\n! kill -0 $(cat /tmp/pid)\n"})
+	s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play("test.sh")}; w.onNodes(ns, s) })
+	end, log := w.build(s)
+	if end.Result != pipeline.Success || len(end.Warnings) != 1 {
+		t.Errorf("end %+v\n%s", end, log)
+	}
+	want(t, log, "controller | on ", "job test", "controller | err")
+	s = w.start(func(s *pipeline.Start) {
+		s.Job.Run, s.Job.Timeout = []job.Playbook{play("slow.sh")}, time.Second
+		s.Job.PostRun = []job.Playbook{play("check.sh")}
+		w.onNodes(ns, s)
+	})
+	end, log = w.build(s)
+	if end.Result != pipeline.TimedOut {
+		t.Errorf("end %+v\n%s", end, log)
+	}
+	want(t, log, "controller | started", "RUN END RESULT_TIMED_OUT", "controller | ok: exit code 0")
+}

@@ -90,7 +90,7 @@ func (b *build) gatherable() []string {
 // seedFacts makes the executor's own facts known to be what playbooks may know: the time.
 func (b *build) seedFacts() error {
 	now := time.Now().UTC()
-	facts := object{"module_setup": true, "ansible_date_time": object{
+	facts := object{"module_setup": true, "_ansible_facts_gathered": true, "ansible_date_time": object{
 		"date": now.Format(time.DateOnly), "time": now.Format(time.TimeOnly), "epoch": fmt.Sprint(now.Unix()),
 		"epoch_int": fmt.Sprint(now.Unix()), "iso8601": now.Format("2006-01-02T15:04:05Z"), "year": now.Format("2006"),
 		"iso8601_micro": now.Format("2006-01-02T15:04:05.000000Z"), "iso8601_basic": now.Format("20060102T150405000000"),
@@ -113,7 +113,7 @@ func (b *build) runSetup(ctx context.Context, gather []string, freeze bool) (ans
 	plays := []any{}
 	if len(gather) > 0 {
 		plays = append(plays, object{"hosts": strings.Join(gather, ":"), "gather_facts": false,
-			"tasks": []any{object{"name": "Gather facts", "setup": object{"gather_subset": []any{"!all"}}}}})
+			"tasks": []any{object{"name": "Gather facts", "gather_facts": object{"gather_subset": []any{"!all"}}}}})
 	}
 	if freeze {
 		names := object{ansible.Localhost: keys(b.inv.JobVars(ansible.Localhost))}

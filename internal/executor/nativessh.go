@@ -1,0 +1,182 @@
+package executor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/gozer-ci/gozer/internal/node"
+)
+
+// nativeScript receives the program and its variables on standard input, and runs it. The shell is the
+// leader of its session, so that its process id stops the whole tree.
+const nativeScript = `d=$(mktemp -d /tmp/gozer-XXXXXXXX) && chmod 700 "$d"
+echo "gozer-dir $d $$"
+head -c %d > "$d/run" && head -c %d > "$d/env" && chmod 700 "$d/run" && . "$d/env" && rm -f "$d/env" || exit 255
+export GOZER_RESULT="$d/result.json"
+cd "$HOME/$GOZER_SRC_DIR" 2>/dev/null || cd
+"$d/run" </dev/null 2>&1`
+
+// nativeOnNode runs the program on the first node. lost says that the node cannot be reached.
+func (b *build) nativeOnNode(ctx context.Context, p *playbook, vars map[string]string) (code int, result []byte, lost, err error) {
+	program, err := readInside(p.host, strings.TrimPrefix(strings.TrimPrefix(p.path, p.binds[0].Inside), "/"), 256<<20)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	client, err := b.connect(ctx)
+	if err != nil {
+		return 0, nil, err, nil
+	}
+	defer client.Close()
+	s, err := client.NewSession()
+	if err != nil {
+		return 0, nil, err, nil
+	}
+	defer s.Close()
+	var env bytes.Buffer
+	for _, k := range slices.Sorted(maps.Keys(vars)) {
+		fmt.Fprintf(&env, "export %s=%s\n", k, quote(vars[k]))
+	}
+	script := fmt.Sprintf(nativeScript, len(program), env.Len())
+	s.Stdin = io.MultiReader(bytes.NewReader(program), &env)
+	r, w := io.Pipe()
+	s.Stdout, s.Stderr = w, w
+	first := make(chan string, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.nativeOutput(afterHeader(r, first))
+	}()
+	waited := make(chan error, 1)
+	go func() { waited <- s.Run("sh -c " + quote(script)) }()
+	select {
+	case err = <-waited:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	w.Close()
+	<-done
+	dir, pid, _ := strings.Cut(<-first, " ")
+	if dir != "" {
+		result = b.collect(client, dir, pid, ctx.Err() != nil)
+	}
+	var exit *ssh.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return 0, nil, nil, nil
+	case err == nil:
+		return 0, result, nil, nil
+	case errors.As(err, &exit):
+		if exit.Signal() != "" {
+			return 128, result, nil, nil
+		}
+		return exit.ExitStatus(), result, nil, nil
+	}
+	return 0, nil, err, nil
+}
+
+// collect reads the result, stops what still runs if asked to, and cleans up on the node.
+func (b *build) collect(client *ssh.Client, dir, pid string, stop bool) []byte {
+	s, err := client.NewSession()
+	if err != nil {
+		return nil // the node is gone, and with it all that was to be cleaned
+	}
+	defer s.Close()
+	script := "cat " + quote(dir) + "/result.json 2>/dev/null; rm -rf " + quote(dir)
+	if _, err := strconv.Atoi(pid); err == nil && stop {
+		script = "kill -9 -" + pid + "; " + script
+	}
+	timer := time.AfterFunc(20*time.Second, func() { client.Close() })
+	defer timer.Stop()
+	out, err := s.Output("sh -c " + quote(script))
+	if err != nil || len(out) > maxResults {
+		return nil
+	}
+	return out
+}
+
+// afterHeader takes the script's first line off and passes the rest on.
+func afterHeader(r *io.PipeReader, first chan<- string) io.Reader {
+	var head []byte
+	one := make([]byte, 1)
+	for len(head) < 4096 {
+		if _, err := r.Read(one); err != nil {
+			break
+		}
+		if one[0] == '\n' {
+			line := string(head)
+			if rest, ok := strings.CutPrefix(line, "gozer-dir "); ok {
+				first <- rest
+				return r
+			}
+			head = nil
+			continue
+		}
+		head = append(head, one[0])
+	}
+	first <- ""
+	return io.MultiReader(bytes.NewReader(head), r)
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// connect opens an SSH connection to the first node, which must show one of its pinned keys.
+func (b *build) connect(ctx context.Context) (*ssh.Client, error) {
+	n := b.nodes[0]
+	var signers []ssh.Signer
+	for _, pem := range b.x.Keys {
+		s, err := ssh.ParsePrivateKey(pem)
+		if err != nil {
+			return nil, fmt.Errorf("read the node key: %w", err)
+		}
+		signers = append(signers, s)
+	}
+	user := n.User
+	if user == "" {
+		user = os.Getenv("USER")
+	}
+	port := n.Port
+	if port == 0 {
+		port = 22
+	}
+	cfg := &ssh.ClientConfig{User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signers...)}, HostKeyCallback: pinned(n), Timeout: 30 * time.Second}
+	conn, err := (&net.Dialer{Timeout: 30 * time.Second}).DialContext(ctx, "tcp", net.JoinHostPort(n.Host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now().Add(25 * time.Second)) })
+	defer stop()
+	c, chans, reqs, err := ssh.NewClientConn(conn, conn.RemoteAddr().String(), cfg)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return ssh.NewClient(c, chans, reqs), nil
+}
+
+// pinned refuses a node that shows another key than it was made with.
+func pinned(n node.Node) ssh.HostKeyCallback {
+	return func(host string, _ net.Addr, key ssh.PublicKey) error {
+		if len(n.HostKeys) == 0 {
+			return nil
+		}
+		for _, k := range n.HostKeys {
+			want, _, _, _, err := ssh.ParseAuthorizedKey([]byte(k))
+			if err == nil && bytes.Equal(want.Marshal(), key.Marshal()) {
+				return nil
+			}
+		}
+		return fmt.Errorf("node %s shows another host key than the one it was made with", host)
+	}
+}
