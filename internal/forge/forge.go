@@ -127,6 +127,9 @@ type Outcome struct {
 	// where a merge was asked for and did not happen.
 	Merged bool   `json:"merged,omitempty"`
 	Why    string `json:"why,omitempty"`
+	// Moved: it did not happen because the branch was no longer at Report.Base: the change must be tested
+	// again on what is there now.
+	Moved bool `json:"moved,omitempty"`
 }
 
 // Topics is a Forge that groups changes by topic: for queues with dependencies-by-topic.

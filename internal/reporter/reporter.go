@@ -130,6 +130,7 @@ func (r *Reporter) merge(ctx context.Context, tenant, pipe string, rep *pipeline
 		}
 		o, err := r.mergeOne(ctx, tenant, pipe, rep, rp, c)
 		out.Merged[c.Key()] = o.Merged
+		out.Moved = out.Moved || o.Moved
 		switch {
 		case err != nil:
 			out.Why[c.Key()] = err.Error()

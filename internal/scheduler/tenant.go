@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,9 +28,17 @@ type desk struct {
 	log    *slog.Logger
 	tenant string
 	fence  store.Fence
-	layout *layout.Layout
 	record tenant.Record
 	recMod int64
+
+	mu     sync.Mutex
+	layout *layout.Layout // read by the timers too
+}
+
+func (d *desk) present() *layout.Layout {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.layout
 }
 
 func (s *Scheduler) runTenant(ctx context.Context, f store.Fence, name string) error {
@@ -113,7 +122,10 @@ func (d *desk) reload(ctx context.Context, scope tenant.Scope, ops []kv.Op) erro
 		}
 		d.recMod = rev
 	}
-	d.layout, d.record = next.Layout, next.Record
+	d.record = next.Record
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.layout = next.Layout
 	return nil
 }
 
@@ -125,7 +137,7 @@ func (d *desk) announce(ctx context.Context, next *tenant.Loaded) ([]kv.Op, erro
 	for _, name := range next.Record.Pipelines {
 		present[name] = true
 		more, err := d.Store.InputOps(ctx, d.tenant, name, &pipeline.Reconfigure{
-			Settings: next.Layout.Pipeline(name), Tenant: d.Tenants.View(next.Layout, name),
+			Settings: *next.Layout.Pipeline(name), Tenant: d.Tenants.View(next.Layout, name),
 		})
 		if err != nil {
 			return nil, err

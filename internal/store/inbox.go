@@ -145,3 +145,11 @@ func (s *Store) Event(ctx context.Context, e kv.KV) (*event.Event, error) {
 	}
 	return ev, nil
 }
+
+// NewID is an identifier that nobody else makes: a random UUID.
+func NewID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

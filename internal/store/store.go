@@ -112,6 +112,9 @@ func aside(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
 }
 
+// Encode writes a record of ours down as JSON.
+func Encode(v any) []byte { return encode(v) }
+
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {

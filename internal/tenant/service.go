@@ -1,0 +1,230 @@
+// Package tenant loads the configuration of tenants and keeps their layouts: it asks forges for branches
+// and mergers for files, has config and layout make of them what runs, and makes the layouts that proposed
+// changes would have. A layout is identified by what it was made from, and how to make it again is
+// recorded, so any process has the same layout for the same identity.
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/config"
+	"github.com/gozer-ci/gozer/internal/forge"
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/layout"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+	"github.com/gozer-ci/gozer/internal/store"
+)
+
+// Config is what a Service needs.
+type Config struct {
+	Store  *store.Store
+	Forges *forge.Set
+	// File is the path of the tenant file.
+	File string
+	// Drivers are the connections that are no forges (mail...), by name.
+	Drivers map[string]string
+	// WebRoot is where links in reports lead.
+	WebRoot string
+	// Check looks at secrets when a layout was made (they can be decrypted only with the keys); nil
+	// does nothing.
+	Check func(context.Context, *layout.Layout) []config.Problem
+	Log   *slog.Logger
+}
+
+// Service is safe for use by many goroutines.
+type Service struct {
+	store   *store.Store
+	forges  *forge.Set
+	path    string
+	webRoot string
+	opts    config.Options
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	names   []string
+	texts   map[string]*config.TenantFile // by content
+	files   map[string]*config.Content    // parsed files, by content and connections
+	layouts map[string]*layout.Layout     // by identity
+	recent  []string
+}
+
+// New reads the tenant file once, to know which tenants there are; what is wrong with it is an error, all
+// of it.
+func New(c Config) (*Service, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{store: c.Store, forges: c.Forges, path: c.File, webRoot: c.WebRoot, log: c.Log,
+		texts: map[string]*config.TenantFile{}, files: map[string]*config.Content{}, layouts: map[string]*layout.Layout{}}
+	s.opts.Connections = map[string]string{}
+	for _, f := range c.Forges.All() {
+		s.opts.Connections[f.Name()] = f.Driver()
+	}
+	for name, driver := range c.Drivers {
+		s.opts.Connections[name] = driver
+	}
+	text, err := os.ReadFile(c.File)
+	if err != nil {
+		return nil, fmt.Errorf("read the tenant file: %w", err)
+	}
+	tf := s.tenants(string(text))
+	var errs []error
+	for _, p := range tf.Problems {
+		if p.Severity == config.Error {
+			errs = append(errs, fmt.Errorf("%s:%d: %s %s", c.File, p.Line, p.Short, p.Hint))
+		}
+	}
+	if len(tf.Tenants) == 0 {
+		errs = append(errs, fmt.Errorf("%s: there is no tenant", c.File))
+	}
+	return s, errors.Join(errs...)
+}
+
+// tenants parses a text of the tenant file, once.
+func (s *Service) tenants(text string) *config.TenantFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tf := s.texts[text]
+	if tf == nil {
+		tf = config.ParseTenants(s.path, []byte(text), s.opts)
+		s.texts = map[string]*config.TenantFile{text: tf} // the last one is enough
+	}
+	s.names = s.names[:0:0]
+	for _, t := range tf.Tenants {
+		s.names = append(s.names, t.Name)
+	}
+	return tf
+}
+
+func (s *Service) parse(text, name string) (*config.Tenant, *config.TenantFile, error) {
+	tf := s.tenants(text)
+	t := tf.Tenant(name)
+	if t == nil {
+		return nil, nil, fmt.Errorf("%s has no tenant %q", s.path, name)
+	}
+	return t, tf, nil
+}
+
+// Names lists the tenants of the tenant file as it was last read.
+func (s *Service) Names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.names)
+}
+
+// Interested lists the tenants that have a project, for whoever takes events in.
+func (s *Service) Interested(p change.Project) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, tf := range s.texts {
+		for _, t := range tf.Tenants {
+			if slices.ContainsFunc(t.Projects, func(x *config.TenantProject) bool { return s.is(x, p) }) {
+				out = append(out, t.Name)
+			}
+		}
+	}
+	return out
+}
+
+func (s *Service) is(x *config.TenantProject, p change.Project) bool {
+	return x.Connection == p.Connection && x.Name == p.Name
+}
+
+// project makes a tenant's project whole.
+func (s *Service) project(x *config.TenantProject) (change.Project, error) {
+	p, ok := s.forges.Project(x.Connection, x.Name)
+	if !ok {
+		return p, fmt.Errorf("project %s: there is no connection %q that has projects", x.Name, x.Connection)
+	}
+	return p, nil
+}
+
+// Stored reads a tenant's record and its revision; the zero record where there is none yet.
+func (s *Service) Stored(ctx context.Context, name string) (Record, int64, error) {
+	r, err := store.Records[Record](s.store, RecordPrefix).Get(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return Record{}, 0, nil
+	}
+	return r.Value, r.Mod, err
+}
+
+// Record reads a tenant's record. store.ErrNotFound where there is none.
+func (s *Service) Record(ctx context.Context, name string) (Record, error) {
+	r, err := store.Records[Record](s.store, RecordPrefix).Get(ctx, name)
+	return r.Value, err
+}
+
+// View is what the core must know of a layout for one pipeline.
+func (s *Service) View(l *layout.Layout, pipe string) pipeline.Tenant {
+	v := l.Tenant(pipe)
+	if v.WebRoot == "" {
+		v.WebRoot = s.webRoot
+	}
+	return v
+}
+
+// Current is a tenant's present layout.
+func (s *Service) Current(ctx context.Context, name string) (*layout.Layout, error) {
+	rec, err := s.Record(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.Layout(ctx, name, rec.Layout)
+}
+
+// keepLayouts bounds how many layouts are kept in memory.
+const keepLayouts = 64
+
+func (s *Service) keep(l *layout.Layout) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.layouts[l.ID] == nil {
+		s.recent = append(s.recent, l.ID)
+	}
+	s.layouts[l.ID] = l
+	for len(s.recent) > keepLayouts {
+		delete(s.layouts, s.recent[0])
+		s.recent = s.recent[1:]
+	}
+}
+
+func (s *Service) kept(id string) *layout.Layout {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.layouts[id]
+}
+
+func layoutKey(tenant, id string) string {
+	return "/layout/" + strings.ReplaceAll(tenant, "/", "%2F") + "/" + id
+}
+
+func (s *Service) recordLayout(ctx context.Context, tenant, id string, r LayoutRecord) error {
+	// The same identity always has the same record: writing it again changes nothing.
+	_, err := s.store.Write(ctx, store.Fence{}, kv.Put(layoutKey(tenant, id), store.Encode(r)))
+	return err
+}
+
+// content parses a text once, whatever branch or project it is in.
+func (s *Service) content(text string) *config.Content {
+	key := config.Key([]byte(text), s.opts)
+	s.mu.Lock()
+	c := s.files[key]
+	s.mu.Unlock()
+	if c != nil {
+		return c
+	}
+	c = config.ParseContent([]byte(text), s.opts)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files[key] = c
+	return c
+}

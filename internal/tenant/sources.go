@@ -1,0 +1,85 @@
+package tenant
+
+import (
+	"time"
+
+	"github.com/gozer-ci/gozer/internal/change"
+)
+
+// RecordPrefix is where the tenants' records are.
+const RecordPrefix = "/tenant/"
+
+// Record is what is recorded of a tenant: its present layout and from what it was made. Only the owner of
+// the tenant writes it; everybody reads it.
+type Record struct {
+	Name string `json:"name"`
+	// Layout identifies the layout; Sources names the blob with the Sources that it was made from.
+	Layout  string `json:"layout"`
+	Sources string `json:"sources"`
+	// Pipelines in order of the configuration.
+	Pipelines []string `json:"pipelines"`
+	Errors    int      `json:"errors"`
+	Warnings  int      `json:"warnings"`
+	// At is when the layout became the present one.
+	At time.Time `json:"at"`
+}
+
+// Sources is everything that a layout is made from, by content: two schedulers with equal sources have
+// equal layouts.
+type Sources struct {
+	// File is the text of the tenant file.
+	File     string           `json:"file"`
+	Projects []ProjectSources `json:"projects"`
+}
+
+// ProjectSources are those of one project, in the order of loading.
+type ProjectSources struct {
+	Project       change.Project  `json:"project"`
+	Trusted       bool            `json:"trusted,omitempty"`
+	DefaultBranch string          `json:"default_branch,omitempty"`
+	Branches      []BranchSources `json:"branches,omitempty"`
+}
+
+// BranchSources are those of one branch. Files names the blob with the configuration files (text by path)
+// at Commit; empty where the branch does not count.
+type BranchSources struct {
+	Name      string   `json:"name"`
+	Commit    string   `json:"commit"`
+	Protected bool     `json:"protected,omitempty"`
+	Locked    bool     `json:"locked,omitempty"`
+	Paths     []string `json:"paths,omitempty"`
+	Files     string   `json:"files,omitempty"`
+}
+
+func (s *Sources) project(p change.Project) *ProjectSources {
+	for i := range s.Projects {
+		if s.Projects[i].Project == p {
+			return &s.Projects[i]
+		}
+	}
+	return nil
+}
+
+func (s *Sources) branch(p change.Project, name string) *BranchSources {
+	ps := s.project(p)
+	if ps == nil {
+		return nil
+	}
+	for i := range ps.Branches {
+		if ps.Branches[i].Name == name {
+			return &ps.Branches[i]
+		}
+	}
+	return nil
+}
+
+// LayoutRecord says how a layout is made again: from sources, or from another layout and what a change
+// proposes.
+type LayoutRecord struct {
+	Sources string `json:"sources,omitempty"`
+	// Base is the tenant's merged layout, Proposed the blob with the files of the changes (a
+	// []store.Files), Updates the changes that they come from.
+	Base     string       `json:"base,omitempty"`
+	Proposed string       `json:"proposed,omitempty"`
+	Updates  []change.Key `json:"updates,omitempty"`
+}
