@@ -148,7 +148,8 @@ type RequiredProject struct {
 	OverrideBranch   string
 }
 
-// IncludeVars is a file of variables. Project is empty where the job's own repository is meant.
+// IncludeVars is a file of variables. Project is empty where the job's own repository is meant. UseRef,
+// the default, lets the ref of the item decide which branch is read.
 type IncludeVars struct {
 	Path        string
 	Project     string

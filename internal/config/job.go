@@ -338,12 +338,9 @@ func (r *reader) includeVars(v *node) []IncludeVars {
 				r.fail(NameSyntax, "required key not provided: %q", "name")
 			case iv.Project != "" && iv.ZuulProject:
 				r.fail(NameSyntax, "extra keys not allowed: project and zuul-project exclude each other")
-			case useRef && !iv.ZuulProject:
-				r.fail(NameSyntax, "extra keys not allowed: use-ref needs zuul-project")
+			case iv.Project != "" && useRef:
+				r.fail(NameSyntax, "extra keys not allowed: use-ref is for the job's own project and for zuul-project")
 			}
-		}
-		if !iv.ZuulProject {
-			iv.UseRef = false
 		}
 		out = append(out, iv)
 	}

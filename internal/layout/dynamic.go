@@ -67,6 +67,12 @@ func (l *Layout) Dynamic(in DynamicInput) Dynamic {
 	return l.decide(trusted, untrusted, in)
 }
 
+// Redo makes a speculative layout again that was used before, without asking whether its problems concern
+// anybody: the same proposal gives the layout with the same identity.
+func (l *Layout) Redo(in DynamicInput) Dynamic {
+	return Dynamic{Layout: l.speculate(in.Proposed, false)}
+}
+
 // decide is the table of what is used and what blocks.
 func (l *Layout) decide(trusted, untrusted *Layout, in DynamicInput) Dynamic {
 	switch {
@@ -141,7 +147,9 @@ func (l *Layout) speculate(proposed []Proposal, withTrusted bool) *Layout {
 	in := l.in
 	in.Projects = slices.Clone(l.in.Projects)
 	for _, p := range proposed {
-		i := slices.IndexFunc(in.Projects, func(q ProjectInput) bool { return q.Project.Canonical() == p.Project.Canonical() })
+		i := slices.IndexFunc(in.Projects, func(q ProjectInput) bool {
+			return q.Project.Host == p.Project.Host && q.Project.Name == p.Project.Name
+		})
 		if i < 0 || l.projects[i].options.Trusted && !withTrusted {
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/config"
+	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
@@ -185,6 +186,33 @@ func (l *Layout) Has(p change.Project) bool { return l.names[p.Canonical()] != n
 // HasErrors tells whether some problem is an error.
 func (l *Layout) HasErrors() bool {
 	return slices.ContainsFunc(l.Problems, func(p config.Problem) bool { return p.Severity == config.Error })
+}
+
+// Options are a project's in the tenant; nil, where the tenant does not have it.
+func (l *Layout) Options(p change.Project) *config.TenantProject {
+	if q := l.names[p.Canonical()]; q != nil {
+		return q.options
+	}
+	return nil
+}
+
+// ByTopic tells whether changes of one topic need each other in the project (its queue says so).
+func (l *Layout) ByTopic(p change.Project) bool {
+	if q := l.names[p.Canonical()]; q != nil {
+		if d := l.queues[q.queue]; d != nil {
+			return d.decl.ByTopic
+		}
+	}
+	return false
+}
+
+// WantsMerged tells whether some pipeline is triggered by project-change-merged.
+func (l *Layout) WantsMerged() bool {
+	return slices.ContainsFunc(l.Pipelines, func(s pipeline.Settings) bool {
+		return slices.ContainsFunc(s.Triggers, func(f event.Filter) bool {
+			return f.Driver == "zuul" && slices.Contains(f.Types, "project-change-merged")
+		})
+	})
 }
 
 // ConfigPaths are the paths whose change alters the configuration of a project of the tenant (a slash
