@@ -41,7 +41,8 @@ type Node struct {
 	// Tenant and Build use it or, held, used it last.
 	Tenant string `json:"tenant,omitempty"`
 	Build  string `json:"build,omitempty"`
-	// HoldReason and HoldUntil of a held node.
+	// HoldID is the hold request that keeps it, HoldReason and HoldUntil of a held node.
+	HoldID     string    `json:"hold_id,omitempty"`
 	HoldReason string    `json:"hold_reason,omitempty"`
 	HoldUntil  time.Time `json:"hold_until,omitzero"`
 	// Attempts to make it so far; Error is what went wrong last.
@@ -86,6 +87,39 @@ type Request struct {
 	Relative int       `json:"relative"`
 	Provider string    `json:"provider,omitempty"`
 	Made     time.Time `json:"made"`
+	// Chosen is the provider that is tried; Attempts counts how often it failed, and Error is what went
+	// wrong last, there or before.
+	Chosen   string `json:"chosen,omitempty"`
+	Attempts int    `json:"attempts,omitempty"`
+	Error    string `json:"error,omitempty"`
 	// Declined lists providers that cannot.
 	Declined []string `json:"declined,omitempty"`
 }
+
+// Label is a kind of node that a provider offers.
+type Label struct {
+	Name string `json:"name"`
+	// Max bounds the nodes of this label at one time; 0 is no bound. MinReady are kept ready.
+	Max      int `json:"max,omitempty"`
+	MinReady int `json:"min_ready,omitempty"`
+	// Reused nodes go back to ready after a build instead of being deleted (static hosts).
+	Reused bool `json:"reused,omitempty"`
+	// Features that nodes of this label have from the first playbook on (fips).
+	Features []string `json:"features,omitempty"`
+}
+
+// SSHKey is the key pair with which executors reach nodes, as it is kept in the store under KeyRecord.
+// The private part is PEM, the public one a line of authorized_keys. It is a secret: only launchers and
+// executors read it.
+type SSHKey struct {
+	Private string `json:"private"`
+	Public  string `json:"public"`
+}
+
+// KeyRecord is where the SSHKey is kept; Records is the prefix of the records of nodes, HoldRecords that
+// of hold requests.
+const (
+	KeyRecord   = "/key/node-ssh"
+	Records     = "/node/"
+	HoldRecords = "/hold/"
+)

@@ -44,16 +44,7 @@ type Provider interface {
 }
 
 // Label is a kind of node that a provider offers.
-type Label struct {
-	Name string `json:"name"`
-	// Max bounds the nodes of this label at one time; 0 is no bound. MinReady are kept ready.
-	Max      int `json:"max,omitempty"`
-	MinReady int `json:"min_ready,omitempty"`
-	// Reused nodes go back to ready after a build instead of being deleted (static hosts).
-	Reused bool `json:"reused,omitempty"`
-	// Features that nodes of this label have from the first playbook on (fips).
-	Features []string `json:"features,omitempty"`
-}
+type Label = node.Label
 
 // Spec is what is to be made.
 type Spec struct {
