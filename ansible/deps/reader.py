@@ -9,6 +9,7 @@ Standard input: one JSON object,
 Standard output, one object a line, each with a "kind":
 
     inventory   hosts with their groups, and the files that define variables: {file: {key: line}}
+    play        the pattern of hosts of a play, and the hosts that it selects
     playbook    the end of one playbook, with the files that it read and the variables that it used
     task        one task with rendered arguments, for the hosts for which they are the same
     problem     something that could not be read, and why; the rest goes on
@@ -40,12 +41,12 @@ CONFIG = os.path.join(ROOT, "ansible.cfg")
 os.environ["ANSIBLE_CONFIG"] = CONFIG if os.path.exists(CONFIG) else os.devnull
 os.environ.update(ANSIBLE_NOCOLOR="1", ANSIBLE_DEPRECATION_WARNINGS="0", ANSIBLE_LOCALHOST_WARNING="0",
                   ANSIBLE_FORCE_COLOR="0", ANSIBLE_HOME=os.environ.get("ANSIBLE_HOME", os.path.join(os.environ.get("TMPDIR", "/tmp"), "gozer-deps-ansible")),
-                  ANSIBLE_VAULT_PASSWORD_FILE="", ANSIBLE_INVENTORY_UNPARSED_WARNING="0", ANSIBLE_LOG_PATH="",
+                  ANSIBLE_INVENTORY_UNPARSED_WARNING="0", ANSIBLE_LOG_PATH=os.devnull,
                   ANSIBLE_TRANSFORM_INVALID_GROUP_CHARS="ignore")
 
 from ansible import constants as C
 from ansible import context
-from ansible.errors import AnsibleError, AnsibleParserError, AnsibleUndefinedVariable
+from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.inventory.manager import InventoryManager
 from ansible.module_utils.common.collections import ImmutableDict
 from ansible.parsing.dataloader import DataLoader
@@ -60,7 +61,8 @@ from ansible.playbook.helpers import load_list_of_blocks
 from ansible.playbook.role.definition import RoleDefinition
 from ansible.playbook.role_include import IncludeRole
 from ansible.playbook.task_include import TaskInclude
-from ansible.template import Templar, is_template
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 from jinja2 import meta, nodes
 
@@ -69,6 +71,7 @@ context.CLIARGS = ImmutableDict(
     connection="ssh", become=False, become_method="sudo", become_user=None, remote_user=None, forks=1,
     private_key_file=None, timeout=10, subset=None, basedir=ROOT,
 )
+init_plugin_loader()
 
 # Lookups that look at nothing but the repository and the variables.
 HARMLESS = {"file", "template", "vars", "dict", "items", "list", "indexed_items", "nested", "flattened",
@@ -135,11 +138,7 @@ def limited(seconds, what, f, *args):
 
 
 class Loader(DataLoader):
-    """Notes what is read; an encrypted file is empty, and told of."""
-
-    def _get_file_contents(self, file_name):
-        data, show = super()._get_file_contents(file_name)
-        return data, show
+    """An encrypted file is empty, and told of."""
 
     def _decrypt_if_vault_data(self, b_vault_data, b_file_name=None):
         if is_encrypted(b_vault_data):
@@ -246,10 +245,6 @@ def strings(value):
     elif isinstance(value, (list, tuple)):
         for v in value:
             yield from strings(v)
-
-
-class Unknown(Exception):
-    pass
 
 
 def guard_lookups(templar):
@@ -374,6 +369,8 @@ class Reader:
         if pos:
             READS.add(pos[0], "play")
         hosts = self.hosts(play)
+        emit("play", playbook=self.request["id"], name=play.get_name(), pattern=str(play._ds.get("hosts", "")) if isinstance(play._ds, dict) else "",
+             hosts=[h.name for h in hosts], file=relative(pos[0]) if pos else "", line=pos[1] if pos else 0)
         self.note(play.hosts)
         for item in play.get_vars().values():
             self.note(item)
@@ -453,7 +450,7 @@ class Reader:
                  hosts=hosts, file=relative(file), line=line, role=task._role.get_name() if task._role else "",
                  handler=state.handler or isinstance(task, Handler), when=[str(w) for w in task.when or []],
                  notify=[str(n) for n in task.notify or []], register=task.register or "",
-                 ignore_errors=bool(task.ignore_errors), changed_when=[str(c) for c in task.changed_when or []],
+                 tolerant=bool(task.ignore_errors) or any(str(f).lower() == "false" for f in task.failed_when or []), changed_when=[str(c) for c in task.changed_when or []],
                  become=bool(task.become), **rendered)
 
     def note_expression(self, value, attr):
@@ -528,8 +525,6 @@ class Reader:
                 if not isinstance(terms, list):
                     terms = [terms]
                 plugin = lookup_loader.get(task.loop_with, loader=self.loader, templar=templar)
-                for sub in ("templates", "files", "vars"):
-                    pass
                 return plugin.run(terms, variables=templar.available_variables)
             items = templar.template(task.loop, fail_on_undefined=True)
             return items if isinstance(items, list) else AnsibleError("the loop is not a list")
@@ -537,10 +532,10 @@ class Reader:
             return e
 
     def render_once(self, task, state, templar):
-        args, unknown = {}, {}
+        args = {}
         for key, raw in task.args.items():
             args[key] = self.value(raw, templar)
-        out = {"args": args}
+        out = {"args": shorten(args)}
         if task.delegate_to:
             out["delegate_to"] = self.value(task.delegate_to, templar)
         self.sources(task, args, templar, out)
@@ -718,7 +713,22 @@ def module_name(task):
 
 def first_line(e):
     text = str(getattr(e, "message", "") or e).strip()
-    return text.splitlines()[0].rstrip(". ") if text else type(e).__name__
+    if not text:
+        return type(e).__name__
+    # Ansible says the same again for each level that it went through.
+    parts = text.splitlines()[0].rstrip(". ").split(". ")
+    return ". ".join(dict.fromkeys(parts))
+
+
+def shorten(value):
+    """Long texts are content, which is not needed beyond its beginning."""
+    if isinstance(value, str):
+        return value if len(value) <= 2000 else value[:2000]
+    if isinstance(value, dict):
+        return {k: shorten(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [shorten(v) for v in value]
+    return value
 
 
 def main():

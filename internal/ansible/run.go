@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -58,6 +59,8 @@ type Playbook struct {
 	Env        []string
 	Dir        string
 	Verbose    bool
+	// Forks is how many hosts are worked on at once; 0 is 5.
+	Forks int
 	// Timeout bounds the run; 0 does not.
 	Timeout time.Duration
 	// Program is the argv before the arguments of ansible-playbook.
@@ -178,6 +181,9 @@ func (p Playbook) args() []string {
 	}
 	for _, kv := range p.Extra {
 		args = append(args, "-e", kv[0]+"="+kv[1])
+	}
+	if p.Forks > 5 {
+		args = append(args, "--forks", strconv.Itoa(p.Forks))
 	}
 	if p.Verbose {
 		args = append(args, "-vvv")

@@ -142,7 +142,9 @@ type Limits struct {
 type Executor struct {
 	Config
 	plugins  string
-	run      string // short path for sockets
+	config   string
+	warm     *ansible.Warm // nil: every playbook starts cold
+	run      string        // short path for sockets
 	views    *views
 	starting chan struct{}
 	local    localSemaphores
@@ -171,6 +173,13 @@ func New(c Config) (*Executor, error) {
 	}
 	if x.run, err = os.MkdirTemp("", "gzx"); err != nil {
 		return nil, err
+	}
+	x.config = filepath.Join(c.Dir, "ansible", "ansible.cfg")
+	if err := os.WriteFile(x.config, ansible.Config{Plugins: x.plugins, ControlDir: controlDir}.Write(), 0o644); err != nil {
+		return nil, err
+	}
+	if !c.Ansible.Cold {
+		x.warm = ansible.NewWarm(ansible.WarmConfig{Dir: x.run, Plugins: x.plugins, Config: x.config, Log: c.Log})
 	}
 	x.views = newViews(filepath.Join(c.Dir, "views"), filepath.Join(c.Dir, "exports"), c.Sources, c.Remerge, c.Log)
 	return x, nil
@@ -210,7 +219,11 @@ func (c *Config) defaults() {
 
 // Close ends what the executor keeps open. No build may be running.
 func (x *Executor) Close() error {
-	return errors.Join(x.views.close(), os.RemoveAll(x.run))
+	var err error
+	if x.warm != nil {
+		err = x.warm.Close()
+	}
+	return errors.Join(err, x.views.close(), os.RemoveAll(x.run))
 }
 
 // Run serves build requests until ctx ends or the session is lost; running builds are aborted then.

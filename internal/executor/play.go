@@ -140,7 +140,7 @@ func (b *build) ansiblePlay(ctx context.Context, p *playbook, phase string, inde
 	if p.Source.Trusted {
 		render.Frozen = b.frozen
 	}
-	if err := b.writePlaybook(p, render, len(secrets) > 0); err != nil {
+	if err := b.writeRun(p.dir, render); err != nil {
 		return ansible.Result{}, err
 	}
 	box := b.box(env, p, phase, index)
@@ -199,22 +199,8 @@ func pyBool(v bool) string {
 	return "False"
 }
 
-// writePlaybook writes what changes from playbook to playbook: configuration and inventory.
-func (b *build) writePlaybook(p *playbook, render ansible.Render, secret bool) error {
-	var roles []string
-	for _, r := range p.roles {
-		roles = append(roles, r.path)
-	}
-	return b.writeRun(p.dir, render, ansible.Config{Roles: roles, HideArgs: secret, Restrict: !p.Source.Trusted})
-}
-
-func (b *build) writeRun(dir string, render ansible.Render, c ansible.Config) error {
-	c.Plugins, c.Job, c.ControlDir = b.x.plugins, b.dir.root, controlDir
-	c.KnownHosts, c.FactCache, c.Forks = b.dir.knownHosts(), b.dir.factCache(), len(b.nodes)
-	c.StrictHostKeys = true
-	if err := os.WriteFile(filepath.Join(dir, "ansible.cfg"), c.Write(), 0o600); err != nil {
-		return err
-	}
+// writeRun writes the inventory of one run.
+func (b *build) writeRun(dir string, render ansible.Render) error {
 	inv := *b.inv
 	b.mu.Lock()
 	inv.Unreachable = append([]string{}, b.unreachable...)
@@ -237,9 +223,10 @@ const agentSocket = "/run/ssh-agent"
 func (b *build) box(env *ansible.Environment, p *playbook, phase string, index int) *sandbox.Box {
 	box := &sandbox.Box{
 		Name: fmt.Sprintf("%s-%s-%d", b.s.Build, phase, index), Home: b.dir.work(), User: "zuul",
-		ReadOnly: []sandbox.Bind{{Path: b.dir.root}, {Path: b.x.plugins}},
+		ReadOnly: []sandbox.Bind{{Path: b.dir.root}, {Path: b.x.plugins}, {Path: b.x.config}},
 		Writable: []sandbox.Bind{{Path: b.dir.work()}, {Path: b.dir.hidden()}},
 		Tmpfs:    []string{b.dir.tmp()},
+		Links:    map[string]string{ansible.JobLink: b.dir.root},
 		Limits: sandbox.Limits{Memory: b.x.Limits.Memory, Processes: b.x.Limits.Processes, Files: 4096,
 			FileSize: max(4*b.x.Limits.Disk, 1<<30)},
 	}
@@ -256,6 +243,9 @@ func (b *build) box(env *ansible.Environment, p *playbook, phase string, index i
 		return box
 	}
 	box.ReadOnly = append(box.ReadOnly, p.binds...)
+	for i, r := range p.roles {
+		box.Links[ansible.RoleLink(i)] = r.path
+	}
 	more := b.x.Untrusted
 	if p.Source.Trusted {
 		more = b.x.Trusted
@@ -270,12 +260,15 @@ func (b *build) box(env *ansible.Environment, p *playbook, phase string, index i
 // run starts, so it can still be added to.
 func (b *build) playbookRun(ctx context.Context, env *ansible.Environment, box *sandbox.Box, dir, path string) ansible.Playbook {
 	run := ansible.Playbook{
-		Path: path, Config: filepath.Join(dir, "ansible.cfg"), Inventories: []string{filepath.Join(dir, "inventory.yaml")},
+		Path: path, Config: b.x.config, Forks: len(b.nodes), Inventories: []string{filepath.Join(dir, "inventory.yaml")},
 		Env: b.environ(env), Dir: b.dir.work(), Program: []string{env.Playbook()},
 	}
 	// Later files win: what the site says counts most, then what the job calls extra.
 	run.ExtraFiles = []string{b.dir.zuulVars(), b.dir.extraVars(), b.dir.siteVars()}
 	run.Start = func(ctx context.Context, c ansible.Command) (ansible.Process, error) {
+		if b.x.warm != nil {
+			return b.x.startWarm(ctx, env, *box, c)
+		}
 		return b.x.Sandbox.Start(ctx, *box, sandbox.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, Stdout: c.Out, Stderr: c.Out, Extra: c.Extra})
 	}
 	return run

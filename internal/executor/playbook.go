@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gozer-ci/gozer/internal/ansible"
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
@@ -223,6 +224,9 @@ func (b *build) prepareRole(ctx context.Context, q *playbook, i int, r job.Role,
 	}
 	if x.path = dir; !bare {
 		x.path = filepath.Join(x.link, "roles")
+	}
+	if len(q.roles) == ansible.MaxRoles {
+		return halt{pipeline.ErrorResult, fmt.Sprintf("Playbook %s has roles of more than %d repositories", q.Path, ansible.MaxRoles)}
 	}
 	q.roles = append(q.roles, x)
 	return nil

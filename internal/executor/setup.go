@@ -132,7 +132,7 @@ func (b *build) runSetup(ctx context.Context, gather []string, freeze bool) (ans
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return ansible.Result{}, err
 	}
-	if err := b.writeRun(dir, ansible.Render{Verbatim: !freeze}, ansible.Config{Restrict: true}); err != nil {
+	if err := b.writeRun(dir, ansible.Render{Verbatim: !freeze}); err != nil {
 		return ansible.Result{}, err
 	}
 	run := b.playbookRun(ctx, env, b.box(env, nil, "setup", 0), dir, path)

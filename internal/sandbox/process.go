@@ -37,7 +37,12 @@ exec "$@"`
 
 // Start starts c in b. When ctx ends, the whole tree is killed.
 func (s *Sandbox) Start(ctx context.Context, b Box, c Command) (*Process, error) {
+	return s.start(ctx, b, c)
+}
+
+func (s *Sandbox) start(ctx context.Context, b Box, c Command, options ...string) (*Process, error) {
 	args, data := s.args(&b, &c, 3+len(c.Extra))
+	args = append(options, args...)
 	files, err := memory(data)
 	if err != nil {
 		return nil, err

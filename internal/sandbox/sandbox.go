@@ -12,9 +12,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -110,6 +112,8 @@ type Box struct {
 	Writable []Bind
 	// Optional paths are read-only and may be missing.
 	Optional []Bind
+	// Links are symbolic links, by their path; their folders are made.
+	Links map[string]string
 	// Tmpfs are empty folders in memory; Files come last.
 	Tmpfs []string
 	Files []File
@@ -168,6 +172,9 @@ func (s *Sandbox) args(b *Box, c *Command, fd int) (args []string, data [][]byte
 	put("--ro-bind", b.ReadOnly)
 	put("--ro-bind-try", b.Optional)
 	put("--bind", b.Writable)
+	for _, l := range slices.Sorted(maps.Keys(b.Links)) {
+		add("--symlink", b.Links[l], l)
+	}
 	for _, p := range b.Tmpfs {
 		add("--tmpfs", p)
 	}
