@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -146,7 +147,10 @@ def become(request, fds):
     os.environ.update(dict(kv.split("=", 1) for kv in request["env"]))
     os.chdir(request["dir"])
     sys.argv = request["args"]
+    from ansible import constants
     from ansible.cli.playbook import PlaybookCLI
+    # The one setting that makes a folder when it is read, which was long ago and somewhere else.
+    constants.DEFAULT_LOCAL_TMP = tempfile.mkdtemp(prefix="ansible-local-", dir=request["tmp"])
     PlaybookCLI.cli_executor(request["args"])
 
 

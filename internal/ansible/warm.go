@@ -87,7 +87,7 @@ func (w *Warm) Start(ctx context.Context, env *Environment, at Place, c Command)
 		r.Close()
 		return nil, err
 	}
-	request, err := json.Marshal(map[string]any{"args": c.Args, "env": c.Env, "dir": c.Dir, "pid": at.PID, "groups": notNil(at.Groups),
+	request, err := json.Marshal(map[string]any{"args": c.Args, "env": c.Env, "dir": c.Dir, "pid": at.PID, "groups": notNil(at.Groups), "tmp": JobLink + "/.ansible/local_tmp",
 		"files": at.Files, "file_size": at.FileSize})
 	if err == nil {
 		err = send(conn, append(request, '\n'), append([]*os.File{pipe}, c.Extra...))
@@ -188,7 +188,8 @@ func (w *Warm) server(env *Environment) (*server, error) {
 func (s *server) start(c WarmConfig, env *Environment) error {
 	cmd := exec.Command(env.Python(), "-B", filepath.Join(c.Plugins, "warm", "server.py"), s.socket)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "HOME=/nonexistent", "ANSIBLE_CONFIG=" + c.Config,
-		"PYTHONPATH=" + filepath.Join(c.Plugins, "lib"), "PYTHONDONTWRITEBYTECODE=1"}
+		"PYTHONPATH=" + filepath.Join(c.Plugins, "lib"), "PYTHONDONTWRITEBYTECODE=1",
+		"ANSIBLE_LOCAL_TEMP=" + c.Dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	end := &tail{limit: 8 << 10}
 	cmd.Stderr = end
