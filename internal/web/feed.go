@@ -1,0 +1,352 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gozer-ci/gozer/internal/api"
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+	"github.com/gozer-ci/gozer/internal/store"
+)
+
+const (
+	// settle is how long changes of a pipeline are gathered before it is read again: many steps a
+	// second make few messages.
+	settle = 50 * time.Millisecond
+	// remembered is how many events a feed keeps for clients that come back.
+	remembered = 512
+)
+
+// feeds follows all pipelines and keeps a feed for each tenant.
+type feeds struct {
+	store     *store.Store
+	estimates *estimates
+	now       func() time.Time
+	log       *slog.Logger
+	epoch     string
+
+	mu    sync.Mutex
+	ready bool
+	feeds map[string]*feed
+	// states are the pipelines as they were read last, by tenant and name.
+	states map[string]map[string]*pipeline.State
+}
+
+func newFeeds(st *store.Store, est *estimates, now func() time.Time, log *slog.Logger) *feeds {
+	return &feeds{store: st, estimates: est, now: now, log: log, epoch: uuid.NewString()[:8],
+		feeds: map[string]*feed{}, states: map[string]map[string]*pipeline.State{}}
+}
+
+func (f *feeds) isReady() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ready
+}
+
+// of gives the feed of a tenant; nil where no pipeline of it was ever seen.
+func (f *feeds) of(tenant string) *feed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.feeds[tenant]
+}
+
+// tenants lists those with pipelines.
+func (f *feeds) tenants() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]string, 0, len(f.feeds))
+	for t := range f.feeds {
+		out = append(out, t)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// state is a pipeline as it was read last; nil where there is none. It must not be changed.
+func (f *feeds) state(tenant, name string) *pipeline.State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.states[tenant][name]
+}
+
+// all are the pipelines of a tenant.
+func (f *feeds) all(tenant string) []*pipeline.State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []*pipeline.State
+	for _, s := range f.states[tenant] {
+		out = append(out, s)
+	}
+	return out
+}
+
+type pipeName struct{ tenant, name string }
+
+// nameOf reads the pipeline out of the key of one of its records.
+func nameOf(key string) (n pipeName, ok bool) {
+	parts := strings.SplitN(strings.TrimPrefix(key, pipelines), "/", 3)
+	if len(parts) != 3 {
+		return n, false
+	}
+	tenant, err1 := url.PathUnescape(parts[0])
+	name, err2 := url.PathUnescape(parts[1])
+	return pipeName{tenant, name}, err1 == nil && err2 == nil
+}
+
+const pipelines = "/pipeline/"
+
+// run reads every pipeline, then those that change.
+func (f *feeds) run(ctx context.Context) error {
+	for {
+		err := f.follow(ctx)
+		if !errors.Is(err, kv.ErrCompacted) {
+			return err
+		}
+	}
+}
+
+func (f *feeds) follow(ctx context.Context) error {
+	r, err := f.store.KV().Range(ctx, kv.Query{Prefix: pipelines, KeysOnly: true})
+	if err != nil {
+		return fmt.Errorf("list the pipelines: %w", err)
+	}
+	dirty := map[pipeName]bool{}
+	for _, e := range r.KVs {
+		if n, ok := nameOf(e.Key); ok {
+			dirty[n] = true
+		}
+	}
+	f.gone(dirty)
+	if err := f.read(ctx, dirty); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.ready = true
+	f.mu.Unlock()
+	return f.watch(ctx, r.Rev+1)
+}
+
+// gone marks pipelines that were known and are not listed, so that they are read and found missing.
+func (f *feeds) gone(listed map[pipeName]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for t, names := range f.states {
+		for n := range names {
+			listed[pipeName{t, n}] = true
+		}
+	}
+}
+
+// watch gathers what changed in one goroutine and reads it in this one.
+func (f *feeds) watch(ctx context.Context, rev int64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changed, ended := make(chan pipeName, 256), make(chan error, 1)
+	go func() {
+		ended <- f.store.KV().Watch(ctx, pipelines, rev, func(b kv.Batch) error {
+			for _, c := range b.Changes {
+				n, ok := nameOf(c.Key)
+				if !ok {
+					continue
+				}
+				select {
+				case changed <- n:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return nil
+		})
+	}()
+	dirty := map[pipeName]bool{}
+	var timer <-chan time.Time
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case n := <-changed:
+			dirty[n] = true
+			if timer == nil {
+				timer = time.After(settle)
+			}
+		case <-timer:
+			timer = nil
+			if err := f.read(ctx, dirty); err != nil {
+				cancel()
+				<-ended
+				return err
+			}
+			clear(dirty)
+		}
+	}
+}
+
+func (f *feeds) read(ctx context.Context, dirty map[pipeName]bool) error {
+	for n := range dirty {
+		st, _, err := f.store.LoadPipeline(ctx, n.tenant, n.name)
+		if err != nil {
+			return err
+		}
+		if st.Settings.Name == "" { // no head: the pipeline was removed
+			st = nil
+		}
+		f.put(ctx, n, st)
+	}
+	return nil
+}
+
+func (f *feeds) put(ctx context.Context, n pipeName, st *pipeline.State) {
+	var p *api.Pipeline
+	var items []api.Item
+	if st != nil {
+		est, err := f.estimates.of(ctx, n.tenant, st)
+		if err != nil {
+			f.log.Warn("no estimates", "tenant", n.tenant, "pipeline", n.name, "error", err)
+		}
+		p, items = convert(st, est, f.now())
+	}
+	f.mu.Lock()
+	fd := f.feeds[n.tenant]
+	if fd == nil {
+		fd = newFeed(f.epoch)
+		f.feeds[n.tenant] = fd
+	}
+	if f.states[n.tenant] == nil {
+		f.states[n.tenant] = map[string]*pipeline.State{}
+	}
+	if st == nil {
+		delete(f.states[n.tenant], n.name)
+	} else {
+		f.states[n.tenant][n.name] = st
+	}
+	f.mu.Unlock()
+	fd.update(n.name, p, items, f.now())
+}
+
+// feed is the live view of one tenant and its last events.
+type feed struct {
+	epoch string
+
+	mu        sync.Mutex
+	version   int
+	pipelines map[string]api.Pipeline
+	items     map[string]api.Item
+	prints    map[string]string // of pipelines ("p/"+name) and items: what was sent last
+	ring      []api.Event
+	more      chan struct{} // closed by the next event
+}
+
+func newFeed(epoch string) *feed {
+	return &feed{epoch: epoch, pipelines: map[string]api.Pipeline{}, items: map[string]api.Item{}, prints: map[string]string{}, more: make(chan struct{})}
+}
+
+// update takes a pipeline with its items (nil: it is gone) and makes an event of the difference.
+func (f *feed) update(name string, p *api.Pipeline, items []api.Item, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ev := api.Event{Now: now}
+	if p == nil {
+		if _, had := f.pipelines[name]; had {
+			delete(f.pipelines, name)
+			delete(f.prints, "p/"+name)
+			ev.GonePipelines = []string{name}
+		}
+	} else if print := fingerprint(*p); f.prints["p/"+name] != print {
+		f.prints["p/"+name], f.pipelines[name] = print, *p
+		ev.Pipelines = []api.Pipeline{*p}
+	}
+	seen := map[string]bool{}
+	for _, it := range items {
+		seen[it.ID] = true
+		plain := it
+		plain.Ends = time.Time{} // an estimate moves all the time; alone it is no news
+		if print := fingerprint(plain); f.prints[it.ID] != print {
+			f.prints[it.ID] = print
+			ev.Items = append(ev.Items, it)
+			f.items[it.ID] = it
+		}
+	}
+	for id, it := range f.items {
+		if it.Pipeline == name && !seen[id] {
+			delete(f.items, id)
+			delete(f.prints, id)
+			ev.GoneItems = append(ev.GoneItems, id)
+		}
+	}
+	slices.Sort(ev.GoneItems)
+	if len(ev.Pipelines)+len(ev.Items)+len(ev.GonePipelines)+len(ev.GoneItems) > 0 {
+		f.append(ev)
+	}
+}
+
+func (f *feed) append(ev api.Event) {
+	f.version++
+	ev.Version = f.name(f.version)
+	if len(f.ring) == remembered {
+		f.ring = slices.Delete(f.ring, 0, remembered/4)
+	}
+	f.ring = append(f.ring, ev)
+	close(f.more)
+	f.more = make(chan struct{})
+}
+
+func (f *feed) name(v int) string { return f.epoch + "-" + strconv.Itoa(v) }
+
+// snapshot is all there is now.
+func (f *feed) snapshot(now time.Time) api.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.all(now)
+}
+
+func (f *feed) all(now time.Time) api.Event {
+	ev := api.Event{Version: f.name(f.version), Snapshot: true, Now: now}
+	for _, p := range f.pipelines {
+		ev.Pipelines = append(ev.Pipelines, p)
+	}
+	slices.SortFunc(ev.Pipelines, func(a, b api.Pipeline) int {
+		if a.Position != b.Position {
+			return a.Position - b.Position
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	for _, it := range f.items {
+		ev.Items = append(ev.Items, it)
+	}
+	slices.SortFunc(ev.Items, func(a, b api.Item) int { return a.Enqueued.Compare(b.Enqueued) })
+	return ev
+}
+
+// after gives what came after the version that a client saw, or a snapshot where that is not known any
+// more. Nothing new: wait for more to be closed.
+func (f *feed) after(seen string, now time.Time) (evs []api.Event, more <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	word, number, _ := strings.Cut(seen, "-")
+	n, err := strconv.Atoi(number)
+	oldest := f.version - len(f.ring)
+	if word != f.epoch || err != nil || n < oldest || n > f.version {
+		return []api.Event{f.all(now)}, f.more
+	}
+	return slices.Clone(f.ring[n-oldest:]), f.more
+}
+
+func fingerprint(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("web: encode %T: %v", v, err)) // wire types are plain data
+	}
+	return string(b)
+}

@@ -1,0 +1,151 @@
+// The JSON of Gozer's API, as internal/api says it.
+
+export interface LiveEvent {
+  version: string
+  snapshot?: boolean
+  now: string
+  pipelines?: Pipeline[]
+  items?: Item[]
+  gone_pipelines?: string[]
+  gone_items?: string[]
+}
+
+export interface Pipeline {
+  name: string
+  description?: string
+  manager: string
+  position: number
+  state: string
+  reason?: string
+  triggers?: string[]
+  queues: Queue[]
+}
+
+export interface Queue {
+  name: string
+  branch?: string
+  window: number
+  items: string[]
+}
+
+export interface Ref {
+  key: string
+  id: string
+  project: string
+  canonical: string
+  branch?: string
+  ref: string
+  url?: string
+  owner?: string
+  title?: string
+}
+
+export interface Problem {
+  name?: string
+  severity?: string
+  project?: string
+  branch?: string
+  path?: string
+  line?: number
+  text: string
+  short?: string
+}
+
+export interface Item {
+  id: string
+  pipeline: string
+  refs: Ref[]
+  live: boolean
+  active: boolean
+  ahead?: string
+  behind?: string[]
+  buildset?: string
+  state: string
+  note?: string
+  failing?: string[]
+  problems?: Problem[]
+  enqueued: string
+  ends?: string
+  jobs: Job[]
+}
+
+export interface Job {
+  id: string
+  name: string
+  voting: boolean
+  state: string
+  result?: string
+  build?: string
+  tries?: number
+  waiting?: string
+  detail?: string
+  depends?: { job: string; soft?: boolean }[]
+  semaphores?: string[]
+  queued?: string
+  started?: string
+  ended?: string
+  estimate_ms?: number
+  log_url?: string
+}
+
+export interface Graph {
+  buildset: string
+  pipeline: string
+  refs: Ref[]
+  result?: string
+  live: boolean
+  now: string
+  jobs: Job[]
+  critical?: string[]
+  serial_ms: number
+  parallel_ms: number
+  lower_bound_ms: number
+  bound?: string
+  edges_known: boolean
+}
+
+export interface LogLines {
+  from: number
+  lines: string[]
+  total: number
+  done: boolean
+}
+
+export interface HistoryRef {
+  project: string
+  branch: string
+  change: string | null
+  patchset: string | null
+  ref: string
+  newrev: string | null
+  ref_url: string
+}
+
+export interface Build {
+  uuid: string
+  job_name: string
+  result: string
+  start_time: string | null
+  end_time: string | null
+  duration: number | null
+  voting: boolean
+  final: boolean
+  log_url: string | null
+  error_detail: string | null
+  artifacts: { name: string; url: string }[]
+  ref: HistoryRef
+  pipeline: string
+  buildset: { uuid: string }
+  waited?: string
+}
+
+export interface Buildset {
+  uuid: string
+  result: string
+  message: string
+  pipeline: string
+  event_timestamp: string | null
+  first_build_start_time: string | null
+  last_build_end_time: string | null
+  refs: HistoryRef[]
+}
