@@ -168,3 +168,12 @@ func (r *Repo) writeLoose(kind string, data []byte) (string, error) {
 	}
 	return id, nil
 }
+
+// InitialCommit writes a commit without parents and files.
+func (r *Repo) InitialCommit(ctx context.Context, by Signature, message string) (string, error) {
+	tree, err := r.writeLoose("tree", nil)
+	if err != nil {
+		return "", err
+	}
+	return r.CommitTree(ctx, Commit{Tree: tree, Author: by, Committer: by, Message: message})
+}

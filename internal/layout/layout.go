@@ -174,6 +174,15 @@ func (l *Layout) Project(name string) (change.Project, bool) {
 	return change.Project{}, false
 }
 
+// Projects are all of the tenant, in load order.
+func (l *Layout) Projects() []change.Project {
+	out := make([]change.Project, len(l.projects))
+	for i, p := range l.projects {
+		out[i] = p.in.Project
+	}
+	return out
+}
+
 // Trusted tells whether a project of the tenant is a config project.
 func (l *Layout) Trusted(p change.Project) bool {
 	q := l.names[p.Canonical()]

@@ -231,10 +231,7 @@ func (w *work) one(ctx context.Context, op pipeline.MergeOp) (pipeline.Commit, e
 	if when.IsZero() {
 		when = w.req.Time
 	}
-	r, err := g.Merge(ctx, git.MergeRequest{
-		Mode: git.Mode(op.Mode), Base: base, Change: tip, Message: message(op),
-		By: git.Signature{Name: committerName, Email: committerEmail, When: when.UTC()},
-	})
+	r, err := mergeOp(ctx, g, op, base, tip, when)
 	if err != nil {
 		return pipeline.Commit{}, fmt.Errorf("%s: %w", what, err)
 	}
@@ -242,6 +239,37 @@ func (w *work) one(ctx context.Context, op pipeline.MergeOp) (pipeline.Commit, e
 		return pipeline.Commit{}, conflict{what + "\n" + r.Conflict.String()}
 	}
 	return pipeline.Commit{Project: op.Project, Branch: op.Branch, Commit: r.Commit, Tree: r.Tree, Base: base, Change: op.Key}, nil
+}
+
+// mergeOp makes one merge; equal arguments give equal commit ids.
+func mergeOp(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base, tip string, when time.Time) (git.MergeResult, error) {
+	return g.Merge(ctx, git.MergeRequest{
+		Mode: git.Mode(op.Mode), Base: base, Change: tip, Message: message(op),
+		By: git.Signature{Name: committerName, Email: committerEmail, When: when.UTC()},
+	})
+}
+
+// Repeat makes a merge again that some merger made, on a repository that has the change and the base, and
+// gives the same commit id.
+func Repeat(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base string, when time.Time) (string, error) {
+	tip := op.Commit
+	if tip == "" {
+		var err error
+		if tip, err = g.ResolveRef(ctx, op.Ref); err != nil {
+			return "", err
+		}
+	}
+	if !op.Time.IsZero() {
+		when = op.Time
+	}
+	r, err := mergeOp(ctx, g, op, base, tip, when)
+	if err != nil {
+		return "", err
+	}
+	if r.Conflict != nil {
+		return "", fmt.Errorf("merge %s,%s onto %s again: %s", op.Number, op.Patchset, base, r.Conflict)
+	}
+	return r.Commit, nil
 }
 
 // message is the text of a merge commit.

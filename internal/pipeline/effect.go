@@ -150,7 +150,8 @@ type Start struct {
 	Priority   int            `json:"priority"`
 }
 
-// Cancel stops a build, wherever it is.
+// Cancel stops a build, wherever it is. Outcome: BuildEnded, as always; the build's nodes are given back
+// only then.
 type Cancel struct {
 	Build BuildID `json:"build"`
 }
@@ -170,7 +171,8 @@ type Report struct {
 	Changes   []*change.Change    `json:"changes"`
 	Reporters []Reporter          `json:"reporters"`
 	Messages  map[change.Key]Text `json:"messages"`
-	// Merge: after all comments, the changes are to be merged, in this order.
+	// Merge: after all comments, the changes are to be merged, in this order, by the reporters that
+	// merge; Reported then says of each change whether it is on its branch.
 	Merge bool `json:"merge,omitempty"`
 	// Commits are the tested merges, by change.
 	Commits []Commit              `json:"commits,omitempty"`

@@ -171,6 +171,9 @@ type Reported struct {
 	Merged map[change.Key]bool `json:"merged,omitempty"`
 	// Why says for a change that is not what the forge answered.
 	Why map[change.Key]string `json:"why,omitempty"`
+	// Moved: the branch is no longer what the tested commits were made upon, so nothing was merged; the
+	// item must be tested again.
+	Moved bool `json:"moved,omitempty"`
 	// Error: a reporter failed; what is known about merges still counts.
 	Error string `json:"error,omitempty"`
 }
@@ -181,7 +184,8 @@ type Provided struct {
 	Buildset BuildsetID `json:"buildset"`
 	Job      job.ID     `json:"job"`
 	Token    string     `json:"token"`
-	// Artifacts found for the changes; Failed says which provider did not succeed.
+	// Artifacts found for the changes, in their order. Failed says which provider did not succeed, as
+	// the rest of the sentence "Job j requires artifact(s) n": "provided by build ..., but ...".
 	Artifacts []Artifact `json:"artifacts,omitempty"`
 	Failed    string     `json:"failed,omitempty"`
 }

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"time"
+
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/event"
 )
@@ -37,6 +39,11 @@ type Settings struct {
 	Messages     Messages              `json:"messages"`
 	DisableAfter int                   `json:"disable_after,omitempty"`
 	Window       WindowSettings        `json:"window"`
+	// Dispatch is the order in which ready jobs of a buildset go: config-order (the default) or
+	// longest-path (by the longest remaining path, as Tenant.Estimates tell).
+	Dispatch string `json:"dispatch,omitempty"`
+	// MaxParallel bounds the jobs of one buildset that run or hold nodes at once; 0 is no bound.
+	MaxParallel int `json:"max_parallel,omitempty"`
 	// Connections are all that the pipeline names in triggers.
 	Connections []string `json:"connections,omitempty"`
 }
@@ -109,6 +116,8 @@ type Tenant struct {
 	MaxDependencies int `json:"max_dependencies,omitempty"`
 	// WebRoot is where links in reports lead, with a slash at the end.
 	WebRoot string `json:"web_root,omitempty"`
+	// Estimates are the expected durations of jobs, by name, for Dispatch longest-path.
+	Estimates map[string]time.Duration `json:"estimates,omitempty"`
 	// Parents tells whether some pipeline is triggered by parent-change-enqueued of this pipeline, and
 	// Merged whether one is by project-change-merged: then the core emits those events.
 	WantParentEnqueued bool `json:"want_parent_enqueued,omitempty"`

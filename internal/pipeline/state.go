@@ -37,8 +37,16 @@ type State struct {
 	// Failures counts consecutive failures; Disabled: only the disabled reporters are used.
 	Failures int  `json:"failures,omitempty"`
 	Disabled bool `json:"disabled,omitempty"`
+	// Stopping are canceled builds that have not ended yet, with the nodes that they still use.
+	Stopping map[BuildID]Stopping `json:"stopping,omitempty"`
 	// Paused: an operator stopped the queue from starting anything new, for this reason.
 	Paused string `json:"paused,omitempty"`
+}
+
+// Stopping is what a canceled build still holds until it has ended.
+type Stopping struct {
+	Request string   `json:"request,omitempty"`
+	Nodes   []string `json:"nodes,omitempty"`
 }
 
 // Queue is one change queue: items front first.
@@ -83,6 +91,17 @@ type Item struct {
 	Buildset *Buildset `json:"buildset,omitempty"`
 	// Blocked is why the item was taken out of consideration ("Change 3 is needed"), for reports.
 	Blocked string `json:"blocked,omitempty"`
+	// MissingRequirements: it was taken out because the forge would not merge it any more.
+	MissingRequirements bool `json:"missing_requirements,omitempty"`
+	// Merging is the Report effect whose merges are awaited; until Reported comes, nothing removes the
+	// item.
+	Merging string `json:"merging,omitempty"`
+	// Refetching is the Refetch effect whose Refresh is awaited before a cycle may merge; Refetched
+	// names the buildset for which it came.
+	Refetching string     `json:"refetching,omitempty"`
+	Refetched  BuildsetID `json:"refetched,omitempty"`
+	// Moved counts how often a tested state could not land because its branch had moved meanwhile.
+	Moved int `json:"moved,omitempty"`
 	// Failing lists why items behind do not build on this one; empty: it is fine so far.
 	Failing []string `json:"failing,omitempty"`
 }
@@ -106,12 +125,18 @@ type Buildset struct {
 	Phase Phase      `json:"phase,omitempty"`
 	// Configured is the time that the speculative merge commits carry.
 	Configured time.Time `json:"configured,omitzero"`
+	// Asked: the Configure effect of this buildset is out. Stale: the tenant's layout changed since, so
+	// its outcome is asked for again.
+	Asked bool `json:"asked,omitempty"`
+	Stale bool `json:"stale,omitempty"`
+	// Operations are the merges that make the speculative state, fixed when it is asked for.
+	Operations []MergeOp `json:"operations,omitempty"`
 	// Files of each change, where the forge did not say and the merger was asked.
 	Files map[change.Key][]string `json:"files,omitempty"`
 	// Merge is what the merger made of it.
 	Merge *MergeResult `json:"merge,omitempty"`
 	// Result is set once reported (SUCCESS, FAILURE...), see the Result constants.
-	Result string `json:"result,omitempty"`
+	Result Result `json:"result,omitempty"`
 	// Problems keep jobs from running; Warnings do not, but are reported.
 	Problems []Problem `json:"problems,omitempty"`
 	Warnings []string  `json:"warnings,omitempty"`
@@ -124,7 +149,8 @@ type Buildset struct {
 	Jobs map[job.ID]*JobState `json:"jobs,omitempty"`
 	// Retries are builds that were repeated.
 	Retries []Build `json:"retries,omitempty"`
-	Started bool    `json:"started,omitempty"`
+	// Started: history has a row of it.
+	Started bool `json:"started,omitempty"`
 }
 
 // MergeResult is the speculative state as the merger found or made it: values, no objects.
@@ -176,8 +202,10 @@ type JobState struct {
 	NodeRequest string `json:"node_request,omitempty"`
 	// Nodes are allocated and not returned yet.
 	Nodes []string `json:"nodes,omitempty"`
-	// Provider pins the request to the provider of a paused parent.
+	// Provider is where the nodes come from; children of a paused job get theirs from there, too.
 	Provider string `json:"provider,omitempty"`
+	// Relative is the relative priority that the request has.
+	Relative int `json:"relative,omitempty"`
 	// NodesReady: the request was fulfilled, or the job needs no nodes.
 	NodesReady bool `json:"nodes_ready,omitempty"`
 	// Alternative is the index of the nodeset now being tried.
@@ -187,11 +215,14 @@ type JobState struct {
 	// Queued is when the job first could have run; Waiting says why it does not, for people.
 	Queued  time.Time `json:"queued,omitzero"`
 	Waiting string    `json:"waiting,omitempty"`
-	// SkippedBy says why a skipped job was skipped, for people.
-	SkippedBy string `json:"skipped_by,omitempty"`
+	// SkippedBy is the job because of which this one was skipped.
+	SkippedBy job.ID `json:"skipped_by,omitempty"`
 	// ByChildJobs: it was skipped because a parent's child_jobs left it out.
 	ByChildJobs bool `json:"by_child_jobs,omitempty"`
-	// Artifacts are those of required items, found when the job became eligible.
+	// Lookup is the FindArtifacts effect whose outcome is awaited; Found: it came.
+	Lookup string `json:"lookup,omitempty"`
+	Found  bool   `json:"found,omitempty"`
+	// Artifacts are those that history had of required changes that are not tested here now.
 	Artifacts []Artifact `json:"artifacts,omitempty"`
 }
 

@@ -1,8 +1,183 @@
 package pipeline
 
+import (
+	"slices"
+	"time"
+
+	"github.com/gozer-ci/gozer/internal/change"
+)
+
 // Step applies one input to the pipeline and its tenant's semaphores, and says what must be done now.
 // It does no I/O and reads no clock: the same state, semaphores and input always give the same effects.
 // touched lists the items that the step changed, made or removed, so that the caller writes only those.
+// Effects are in the order in which they are to be carried out.
 func Step(s *State, sem *Semaphores, m Meta, in Input) (effects []Effect, touched []ItemID) {
-	return nil, nil
+	st := newStepper(s, sem, m)
+	st.apply(in)
+	st.process()
+	st.prune()
+	return st.effects, st.touched
+}
+
+// stepper is what one step needs beside the state: the input's time and seed, what came of it so far,
+// and things worked out once a step.
+type stepper struct {
+	s   *State
+	sem *Semaphores
+	now time.Time
+
+	seed string
+	ids  int
+
+	effects []Effect
+	touched []ItemID
+	marked  map[ItemID]bool
+
+	strategy Strategy
+	// relative is the relative priority of items, nil until asked for and after items moved.
+	relative map[ItemID]int
+	// released are semaphores that became free; allowed, the votes that success here brings.
+	released []string
+	allowed  []string
+	// version counts changes, so that process knows when a pass made none.
+	version int
+}
+
+func newStepper(s *State, sem *Semaphores, m Meta) *stepper {
+	if s.Items == nil {
+		s.Items = map[ItemID]*Item{}
+	}
+	if s.Changes == nil {
+		s.Changes = map[change.Key]*change.Change{}
+	}
+	if sem.Holders == nil {
+		sem.Holders = map[string][]Holder{}
+	}
+	return &stepper{
+		s: s, sem: sem, now: m.Now.Round(0).UTC(), seed: m.Seed,
+		marked: map[ItemID]bool{}, strategy: StrategyFor(&s.Settings),
+	}
+}
+
+// apply takes the input in; what follows from it for the queues is the business of process.
+func (st *stepper) apply(in Input) {
+	switch in := in.(type) {
+	case *Trigger:
+		st.trigger(in)
+	case *Enqueue:
+		st.enqueueInput(in)
+	case *Refresh:
+		st.refresh(in)
+	case *Dequeue:
+		st.dequeueInput(in)
+	case *Promote:
+		st.promote(in)
+	case *Pause:
+		st.s.Paused = in.Reason
+	case *Reconfigure:
+		st.reconfigure(in)
+	case *Wake:
+	case *Merged:
+		st.merged(in)
+	case *Configured:
+		st.configured(in)
+	case *RepoStated:
+		st.repoStated(in)
+	case *NodesReady:
+		st.nodesReady(in)
+	case *BuildStarted:
+		st.buildStarted(in)
+	case *BuildPaused:
+		st.buildPaused(in)
+	case *BuildFailing:
+		st.buildFailing(in)
+	case *BuildEnded:
+		st.buildEnded(in)
+	case *Reported:
+		st.reported(in)
+	case *Provided:
+		st.provided(in)
+	}
+}
+
+func (st *stepper) emit(e Effect) { st.effects = append(st.effects, e) }
+
+// touch notes that the step changed the item.
+func (st *stepper) touch(it *Item) {
+	st.version++
+	if !st.marked[it.ID] {
+		st.marked[it.ID] = true
+		st.touched = append(st.touched, it.ID)
+	}
+}
+
+// learn takes in what the forges say of changes now.
+func (st *stepper) learn(list []*change.Change) {
+	for _, c := range list {
+		if c != nil {
+			st.s.Changes[c.Key()] = c
+		}
+	}
+}
+
+// prune forgets changes that no item is about or depends on, now and then: when more is known than
+// items could make use of.
+func (st *stepper) prune() {
+	if len(st.s.Changes) <= 4*len(st.s.Items)+16 {
+		return
+	}
+	used := map[change.Key]bool{}
+	var use func(change.Key)
+	use = func(k change.Key) {
+		c := st.s.Changes[k]
+		if c == nil || used[k] {
+			return
+		}
+		used[k] = true
+		for _, n := range c.Needs(true) {
+			use(n)
+		}
+	}
+	for _, it := range st.s.Items {
+		for _, k := range it.Changes {
+			use(k)
+		}
+	}
+	for k := range st.s.Changes {
+		if !used[k] {
+			delete(st.s.Changes, k)
+		}
+	}
+}
+
+// changes are the item's changes, as far as they are known.
+func (st *stepper) changes(it *Item) []*change.Change { return changesOf(st.s, it) }
+
+func changesOf(s *State, it *Item) []*change.Change {
+	out := make([]*change.Change, 0, len(it.Changes))
+	for _, k := range it.Changes {
+		if c := s.Changes[k]; c != nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (st *stepper) item(id ItemID) *Item {
+	if id == "" {
+		return nil
+	}
+	return st.s.Items[id]
+}
+
+// eachItem calls f for all items, queue by queue, front first, until it returns false. f may remove the
+// item that it is given.
+func (st *stepper) eachItem(f func(q *Queue, it *Item) bool) {
+	for _, q := range slices.Clone(st.s.Queues) {
+		for _, id := range slices.Clone(q.Items) {
+			if it := st.s.Items[id]; it != nil && !f(q, it) {
+				return
+			}
+		}
+	}
 }

@@ -51,7 +51,7 @@ type Service struct {
 	mu      sync.Mutex
 	names   []string
 	texts   map[string]*config.TenantFile // by content
-	files   map[string]*config.Content    // parsed files, by content and connections
+	parsed  map[string]*config.Content    // parsed files, by content and connections
 	layouts map[string]*layout.Layout     // by identity
 	recent  []string
 }
@@ -63,7 +63,7 @@ func New(c Config) (*Service, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{store: c.Store, forges: c.Forges, path: c.File, webRoot: c.WebRoot, log: c.Log,
-		texts: map[string]*config.TenantFile{}, files: map[string]*config.Content{}, layouts: map[string]*layout.Layout{}}
+		texts: map[string]*config.TenantFile{}, parsed: map[string]*config.Content{}, layouts: map[string]*layout.Layout{}}
 	s.opts.Connections = map[string]string{}
 	for _, f := range c.Forges.All() {
 		s.opts.Connections[f.Name()] = f.Driver()
@@ -217,7 +217,7 @@ func (s *Service) recordLayout(ctx context.Context, tenant, id string, r LayoutR
 func (s *Service) content(text string) *config.Content {
 	key := config.Key([]byte(text), s.opts)
 	s.mu.Lock()
-	c := s.files[key]
+	c := s.parsed[key]
 	s.mu.Unlock()
 	if c != nil {
 		return c
@@ -225,6 +225,6 @@ func (s *Service) content(text string) *config.Content {
 	c = config.ParseContent([]byte(text), s.opts)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.files[key] = c
+	s.parsed[key] = c
 	return c
 }
