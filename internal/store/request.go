@@ -35,6 +35,8 @@ type Request struct {
 	Pipeline string    `json:"pipeline,omitempty"`
 	Priority int       `json:"priority,omitempty"`
 	Made     time.Time `json:"made"`
+	// Order tells requests that were made in one transaction apart: those of a step keep its order.
+	Order int `json:"order,omitempty"`
 	// Event is the forge event that this goes back to, for logs.
 	Event string `json:"event,omitempty"`
 	// Began counts how often a worker took it; By is the last one.
@@ -83,7 +85,7 @@ func SignalOp(kind, id, name, value string) kv.Op {
 // the layout: they are returned as rest.
 func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Time, effects []pipeline.Effect) (ops []kv.Op, rest []pipeline.Effect, err error) {
 	for i, e := range effects {
-		r := Request{Tenant: tenant, Pipeline: pipe, Made: now}
+		r := Request{Tenant: tenant, Pipeline: pipe, Made: now, Order: i}
 		switch e := e.(type) {
 		case *pipeline.Merge:
 			r.Kind, r.ID, r.Priority = KindMerge, string(e.Buildset), e.Priority

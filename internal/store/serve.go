@@ -297,7 +297,10 @@ func (w waiting) before(v waiting) bool {
 	if w.req.Priority != v.req.Priority {
 		return w.req.Priority < v.req.Priority
 	}
-	return w.create < v.create
+	if w.create != v.create {
+		return w.create < v.create
+	}
+	return w.req.Order < v.req.Order
 }
 
 // claim takes the request in a transaction that counts the beginning; losing the race is no error.
