@@ -33,7 +33,6 @@ COMMANDS = ("command", "shell", "ansible.builtin.command", "ansible.builtin.shel
             "ansible.legacy.command", "ansible.legacy.shell")
 DEBUGS = ("debug", "ansible.builtin.debug")
 ASSERTS = DEBUGS + ("assert", "fail", "ansible.builtin.assert", "ansible.builtin.fail")
-SPLIT = os.environ.get("ZUUL_ANSIBLE_SPLIT_STREAMS") == "True"
 # A task must take this long before a reader is started for it.
 PATIENCE = 0.3
 
@@ -135,7 +134,8 @@ def tell(host, line, stream="o", more=False):
     fields = {"h": host, "x": line}
     if more:
         fields["more"] = True
-    if SPLIT:
+    # Asked for each time: this module may have been loaded long before the job.
+    if os.environ.get("ZUUL_ANSIBLE_SPLIT_STREAMS") == "True":
         fields["s"] = "stderr" if stream == "e" else "stdout"
     emit("line", **fields)
 
