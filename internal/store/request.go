@@ -188,4 +188,6 @@ type FilesRequest struct {
 
 // ReplyOp is the write that answers whoever waits (Await) with nothing but a failure, which is empty
 // where all went well.
-func ReplyOp(name, failure string) kv.Op { return kv.Put(replyKey(name), encode(reply{Error: failure})) }
+func ReplyOp(name, failure string) kv.Op {
+	return kv.Put(replyKey(name), encode(reply{Error: failure}))
+}
