@@ -1,0 +1,156 @@
+package deps
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// EdgeKind is order or mutex.
+type EdgeKind string
+
+// The kinds of edges.
+const (
+	Order EdgeKind = "order"
+	Mutex EdgeKind = "mutex"
+)
+
+// Confidence says how sure an edge is. High and medium are enforced, low is shown.
+type Confidence string
+
+// The confidences.
+const (
+	High   Confidence = "high"
+	Medium Confidence = "medium"
+	Low    Confidence = "low"
+)
+
+// Severity says what is lost where an edge is missing.
+type Severity string
+
+// The severities, worst first. Bootstrap: it fails on a new system. Outage: what a job talks to is
+// restarted. Torn: it reads while another writes. Freshness: yesterday's value is used until the next
+// run. Info: nothing.
+const (
+	Bootstrap Severity = "bootstrap"
+	Outage    Severity = "outage"
+	Torn      Severity = "torn"
+	Freshness Severity = "freshness"
+	Info      Severity = "info"
+)
+
+var severities = []Severity{Bootstrap, Outage, Torn, Freshness, Info}
+var confidences = []Confidence{High, Medium, Low}
+
+// Edge is an edge between two jobs. Of an order edge First runs before Then; of a mutex, First is the
+// name that sorts first.
+type Edge struct {
+	Kind       EdgeKind   `json:"kind"`
+	First      string     `json:"first"`
+	Then       string     `json:"then"`
+	Rule       string     `json:"rule"`
+	Confidence Confidence `json:"confidence"`
+	Severity   Severity   `json:"severity"`
+	Resource   Resource   `json:"resource"`
+	// Text says it in words; At has the places on the side of First and of Then.
+	Text string   `json:"text"`
+	At   [2]Place `json:"at"`
+}
+
+// Enforced: the edge is sure enough to be acted on.
+func (e Edge) Enforced() bool { return e.Confidence != Low }
+
+// String is one line: who, why, and where on both sides.
+func (e Edge) String() string {
+	return fmt.Sprintf("%s %s: %s (%s; %s)", e.Rule, e.Confidence, e.Text, e.At[0], e.At[1])
+}
+
+// compareEdges puts the surest and worst first, then by name, so that output is stable.
+func compareEdges(a, b Edge) int {
+	return cmp.Or(
+		cmp.Compare(slices.Index(confidences, a.Confidence), slices.Index(confidences, b.Confidence)),
+		cmp.Compare(slices.Index(severities, a.Severity), slices.Index(severities, b.Severity)),
+		cmp.Compare(a.First, b.First), cmp.Compare(a.Then, b.Then), cmp.Compare(a.Rule, b.Rule),
+		cmp.Compare(a.Resource.String(), b.Resource.String()), cmp.Compare(a.At[0].String()+a.At[1].String(), b.At[0].String()+b.At[1].String()),
+	)
+}
+
+// Analysis is a repository with what follows from it.
+type Analysis struct {
+	*Repo
+	table *Table
+	// access has what each job does, by name.
+	access map[string][]Access
+	// Edges are the inferred edges between all pairs of jobs, surest first. A pair may have many.
+	Edges []Edge
+	// Unknown says of jobs what is not known of them.
+	Unknown []Problem
+	// names says which host a name leads to.
+	names map[string]string
+	// inputsOf keeps what inputs found.
+	inputsOf map[string]map[string]string
+}
+
+// Analyse infers the edges of a repository.
+func Analyse(r *Repo) (*Analysis, error) {
+	table, err := NewTable(r.Settings)
+	if err != nil {
+		return nil, err
+	}
+	a := &Analysis{Repo: r, table: table, access: map[string][]Access{}, names: map[string]string{}}
+	for name, host := range r.Settings.Names {
+		a.names[name] = host
+	}
+	for i := range r.Jobs {
+		j := &r.Jobs[i]
+		for k := range j.Tasks {
+			a.access[j.Name] = append(a.access[j.Name], table.Of(&j.Tasks[k])...)
+		}
+		a.unknown(j)
+	}
+	a.infer()
+	slices.SortStableFunc(a.Edges, compareEdges)
+	return a, nil
+}
+
+// unknown notes what is not known of a job: modules that no table has, arguments that name a resource
+// but could not be rendered, roles from elsewhere.
+func (a *Analysis) unknown(j *Job) {
+	seen := map[string]bool{}
+	note := func(at Place, text string) {
+		if !seen[text] {
+			seen[text] = true
+			a.Unknown = append(a.Unknown, Problem{Job: j.Name, At: at, Text: text})
+		}
+	}
+	for i := range j.Tasks {
+		t := &j.Tasks[i]
+		if !a.table.Knows(t.Module) {
+			note(t.At, "what module "+t.Module+" touches is not known; say it in gozer.yaml")
+		}
+		for _, r := range a.table.modules[t.Module] {
+			for _, name := range r.Name {
+				if m, ok := t.Args[name].(map[string]any); ok && m["unknown"] != nil {
+					note(t.At, fmt.Sprintf("%s of %s is not known: %v", name, t.Module, m["unknown"]))
+				}
+			}
+		}
+	}
+	for _, role := range j.External {
+		note(j.At, "role "+role+" is not in the repository")
+	}
+}
+
+// Between are the edges between two jobs, in either direction, surest first.
+func (a *Analysis) Between(x, y string) []Edge {
+	var out []Edge
+	for _, e := range a.Edges {
+		if e.First == x && e.Then == y || e.First == y && e.Then == x {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Accesses are what the tasks of a job do with resources, in the order of the tasks.
+func (a *Analysis) Accesses(job string) []Access { return a.access[job] }

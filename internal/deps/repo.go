@@ -1,0 +1,228 @@
+// Package deps understands the dependencies of a deployment: what the jobs of a pipeline really read,
+// write, restart and serve, as tasks of their playbooks say, and which edges between jobs follow from
+// that. There are two kinds of edges: order (B after A, since B needs what A makes) and mutex (either
+// first, but not both at once), and every one carries the rule it follows from, a confidence, what is
+// lost without it, and the file and line on both sides. What cannot be known is unknown, never taken
+// for independent.
+//
+// The package is pure: it is given the content as data (see read, which gets it from a checkout with
+// Ansible's own loader) and gives findings, pages and patches back. It sees no server and no change.
+package deps
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Repo is a repository with a deployment, as far as it matters here.
+type Repo struct {
+	Jobs      []Job
+	Pipelines []Pipeline
+	// Files are all files of the checkout, relative to its root, sorted.
+	Files []string
+	// Inventory are the files of the inventory, which every job reads. Hosts has each host's groups.
+	Inventory []string
+	Hosts     map[string][]string
+	// Variables are the top-level keys of files of variables.
+	Variables map[string]map[string]Variable
+	// Semaphores has the capacity of those that are declared.
+	Semaphores map[string]int
+	Settings   Settings
+	// Problems are what could not be read.
+	Problems []Problem
+}
+
+// Variable is one key of a file of variables: where it stands and which other variables it uses.
+type Variable struct {
+	Line int      `json:"line"`
+	Uses []string `json:"uses"`
+}
+
+// Place is a line of a file of the repository; Task names what stands there, where it is a task.
+type Place struct {
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"`
+	Task string `json:"task,omitempty"`
+}
+
+// String is "file:line".
+func (p Place) String() string {
+	switch {
+	case p.File == "":
+		return "?"
+	case p.Line == 0:
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
+
+// Problem is something that could not be read: what depends on it is unknown.
+type Problem struct {
+	Job  string `json:"job,omitempty"`
+	At   Place  `json:"at"`
+	Text string `json:"text"`
+}
+
+// Job is one deployment job with the content that it runs.
+type Job struct {
+	Name        string
+	Description string
+	At          Place
+	// Playbooks are those that do the work; where a job runs one on a bastion, it is that one.
+	Playbooks []string
+	Matchers  []Matcher
+	Tasks     []Task
+	Plays     []Play
+	// Reads are the files of the repository that the content comes from, and as what.
+	Reads map[string]string
+	// Uses are the names of variables that occur.
+	Uses []string
+	// External are roles that are not in the repository.
+	External []string
+	// Partial: some of it could not be read.
+	Partial bool
+}
+
+// Matcher is one pattern of files or irrelevant-files.
+type Matcher struct {
+	Pattern    string
+	At         Place
+	Irrelevant bool
+	Match      func(path string) bool `json:"-"`
+}
+
+// Play is one play: the pattern of hosts as it is written, and the hosts.
+type Play struct {
+	Name    string
+	Pattern string
+	Hosts   []string
+	At      Place
+}
+
+// Task is one task with rendered arguments, for the hosts for which they are the same. A value that
+// could not be rendered is a map with the key "unknown".
+type Task struct {
+	Name     string
+	Module   string
+	Args     map[string]any
+	Hosts    []string
+	Delegate any
+	Role     string
+	At       Place
+	Handler  bool
+	// Guarded: it has a condition. Tolerant: its failure does not count.
+	Guarded  bool
+	Tolerant bool
+	Lookups  []string
+}
+
+// Pipeline is the jobs of one pipeline of a project, with their declared edges.
+type Pipeline struct {
+	Name    string
+	Members []Member
+}
+
+// Member is a job in a pipeline.
+type Member struct {
+	Job        string
+	At         Place
+	After      []Dependency
+	Semaphores []string
+}
+
+// Dependency is a declared edge.
+type Dependency struct {
+	Job  string
+	Soft bool
+}
+
+// Job finds a job by name; nil where there is none.
+func (r *Repo) Job(name string) *Job {
+	for i := range r.Jobs {
+		if r.Jobs[i].Name == name {
+			return &r.Jobs[i]
+		}
+	}
+	return nil
+}
+
+// Pipeline finds a pipeline by name; nil where there is none.
+func (r *Repo) Pipeline(name string) *Pipeline {
+	for i := range r.Pipelines {
+		if r.Pipelines[i].Name == name {
+			return &r.Pipelines[i]
+		}
+	}
+	return nil
+}
+
+// Member finds a job of the pipeline; nil where it is not in it.
+func (p *Pipeline) Member(job string) *Member {
+	for i := range p.Members {
+		if p.Members[i].Job == job {
+			return &p.Members[i]
+		}
+	}
+	return nil
+}
+
+// Before reports whether the declared edges of a pipeline put a before b, directly or through others.
+func (p *Pipeline) Before(a, b string) bool {
+	return p.path(a, b, map[string]bool{}, func(Dependency) bool { return true })
+}
+
+func (p *Pipeline) path(a, b string, seen map[string]bool, follow func(Dependency) bool) bool {
+	m := p.Member(b)
+	if m == nil || seen[b] {
+		return false
+	}
+	seen[b] = true
+	for _, d := range m.After {
+		if follow(d) && p.Member(d.Job) != nil && (d.Job == a || p.path(a, d.Job, seen, follow)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Setup are the jobs that prepare the ground for others: those that the settings name, else those that
+// depend on nothing and that at least half of the other jobs of a pipeline, and three, depend on
+// directly.
+func (r *Repo) Setup() []string {
+	if len(r.Settings.Setup) > 0 {
+		return r.Settings.Setup
+	}
+	var out []string
+	for _, p := range r.Pipelines {
+		for _, m := range p.Members {
+			n := 0
+			for _, o := range p.Members {
+				if slices.ContainsFunc(o.After, func(d Dependency) bool { return d.Job == m.Job }) {
+					n++
+				}
+			}
+			if len(m.After) == 0 && n >= 3 && 2*n >= len(p.Members)-1 && !slices.Contains(out, m.Job) {
+				out = append(out, m.Job)
+			}
+		}
+	}
+	return out
+}
+
+// Short leaves out of the name of a job what all names of the repository begin with, up to a hyphen:
+// for pictures. Names stay distinct.
+func (r *Repo) Short(name string) string {
+	if len(r.Jobs) < 3 {
+		return name
+	}
+	first := slices.MinFunc(r.Jobs, func(a, b Job) int { return cmp.Compare(a.Name, b.Name) }).Name
+	last := slices.MaxFunc(r.Jobs, func(a, b Job) int { return cmp.Compare(a.Name, b.Name) }).Name
+	n := 0
+	for n < len(first) && n < len(last) && first[n] == last[n] {
+		n++
+	}
+	cut := strings.LastIndexByte(first[:n], '-') + 1
+	return strings.TrimPrefix(name, first[:cut])
+}
