@@ -1,4 +1,4 @@
-# Two commands matter: make demo, make test. Everything they need they set up themselves.
+# make test is what CI runs; what it needs it sets up itself.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -15,11 +15,6 @@ UI_FILES := $(shell git ls-files -co --exclude-standard web ':!web/*.go' 2>/dev/
 help: ## print this
 	@printf 'Gozer: project gating and continuous deployment. Targets:\n\n'
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
-	@printf '\nVariables: ONCE=1 (demo: stop at the end), DIR=PATH (conformance), MINUTES=N (chaos).\n'
-
-.PHONY: demo
-demo: bin/gozer ansible ## a change is proposed, tested, gated, merged and deployed, before your eyes
-	@bin/gozer demo $(if $(ONCE),--once) $(if $(DATA),--data $(DATA))
 
 .PHONY: test
 test: setup-test ui ansible ## every test (what CI runs)
@@ -32,10 +27,6 @@ check: ## the fast part, for before a commit
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'gofmt -w these files'; exit 1; }
 	@go vet ./...
 	@go test -short ./...
-
-.PHONY: conformance
-conformance: ## replay scenarios proven on a real Zuul (DIR=folder, default ../shared/conformance)
-	@go run ./cmd/gozer conformance $(or $(DIR),../shared/conformance)
 
 .PHONY: bench
 bench: ui ansible ## measure, and print tables with their conditions
