@@ -187,10 +187,11 @@ func (b *build) prepare(ctx context.Context, w *joblog.Writer) error {
 	if err := b.identify(); err != nil {
 		return err
 	}
-	if err := b.useNodes(ctx); err != nil {
+	if err := b.sources(ctx); err != nil {
 		return err
 	}
-	if err := b.sources(ctx); err != nil {
+	// Only now, so that nodes are as good as new where the sources could not be had.
+	if err := b.useNodes(ctx); err != nil {
 		return err
 	}
 	if err := b.startAgent(ctx); err != nil {
@@ -290,11 +291,11 @@ func (b *build) finish(ctx context.Context, w *joblog.Writer, end *pipeline.Buil
 }
 
 func (b *build) releaseNodes(ctx context.Context, end *pipeline.BuildEnded) {
-	if len(b.s.Nodes) == 0 || b.x.Nodes == nil {
-		return
+	if b.nodes == nil {
+		return // they are still what they were: allocated, and given back by the pipeline
 	}
 	how := Release{Used: b.inUse}
-	if b.x.Hold != nil && b.nodes != nil {
+	if b.x.Hold != nil {
 		how.Hold = b.x.Hold(ctx, b.s, b.tenant, b.pipeline, end)
 	}
 	end.Held = how.Hold != nil

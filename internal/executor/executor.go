@@ -54,6 +54,8 @@ type Release struct {
 
 // Hold keeps the nodes of a build for people.
 type Hold struct {
+	// ID is the hold request's.
+	ID     string
 	Reason string
 	Until  time.Time
 }
@@ -270,7 +272,7 @@ func (x *Executor) serve(ctx context.Context, t *store.Task) error {
 	defer cancel()
 	if t.Lost {
 		return t.Done(last, &pipeline.BuildEnded{Build: s.Build, Result: pipeline.Aborted, At: time.Now(),
-			Detail: fmt.Sprintf("The executor %s that ran this build is gone", t.Request.By)})
+			Detail: "The executor that ran this build is gone"})
 	}
 	resume := make(chan struct{})
 	bctx, stop := context.WithCancel(ctx)

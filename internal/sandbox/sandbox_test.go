@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,5 +58,116 @@ func TestABoxShowsOnlyWhatItIsGiven(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(work, "written")); err != nil || string(b) != "x\n" {
 		t.Errorf("the file written inside: %q, %v", b, err)
+	}
+}
+
+func TestLimitsHold(t *testing.T) {
+	s := open(t)
+	work := t.TempDir()
+	box := func(name string) Box {
+		return Box{Name: name, Home: work, Writable: []Bind{{Path: work}}, Limits: Limits{Memory: 100 << 20, Processes: 30, Files: 64, FileSize: 1 << 20}}
+	}
+	if s.groups != nil {
+		if out, code := sh(t, s, box("memory"), "head -c 300000000 /dev/zero | tail -c 290000000 | wc -c"); code == 0 && strings.Contains(out, "290000000") {
+			t.Errorf("took more memory than allowed: %s", out)
+		}
+		if out, _ := sh(t, s, box("processes"), "for i in $(seq 60); do sleep 3 & done; wait"); !strings.Contains(out, "fork") {
+			t.Errorf("60 processes could be started: %s", out)
+		}
+	}
+	if out, code := sh(t, s, box("size"), "head -c 5000000 /dev/zero > big"); code == 0 {
+		t.Errorf("a file could become 5 MB: %s", out)
+	}
+	if out, _ := sh(t, s, box("none"), "cat /proc/self/status"); !strings.Contains(out, "NoNewPrivs:\t1") || !strings.Contains(out, "CapEff:\t0000000000000000") ||
+		!strings.Contains(out, "CapBnd:\t0000000000000000") {
+		t.Errorf("privileges are left:\n%s", out)
+	}
+}
+
+func TestTheWholeTreeEnds(t *testing.T) {
+	s := open(t)
+	work := t.TempDir()
+	for name, end := range map[string]func(p *Process, cancel func()){
+		"kill":   func(p *Process, _ func()) { p.Kill() },
+		"cancel": func(_ *Process, cancel func()) { cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p, err := s.Start(ctx, Box{Name: name, Home: work, Writable: []Bind{{Path: work}}, Limits: Limits{Processes: 50}},
+				Command{Args: []string{"/bin/sh", "-c", "setsid sleep 31415 & sleep 31415 & echo > started; wait"}, Env: []string{"PATH=/bin"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := 0; i < 200; i++ {
+				if _, err := os.Stat(filepath.Join(work, "started")); err == nil {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			end(p, cancel)
+			if code, err := p.Wait(); err != nil || code != -9 {
+				t.Errorf("code %d, %v", code, err)
+			}
+			for i := 0; i < 100 && len(running("sleep\x0031415")) > 0; i++ {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if left := running("sleep\x0031415"); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+			_ = os.Remove(filepath.Join(work, "started"))
+		})
+	}
+}
+
+func running(what string) (out []string) {
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range all {
+		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte(what)) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func TestFilesFromMemory(t *testing.T) {
+	s := open(t)
+	work := t.TempDir()
+	ro := t.TempDir()
+	path := filepath.Join(ro, "secret")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, code := sh(t, s, Box{Home: work, Writable: []Bind{{Path: work}}, ReadOnly: []Bind{{Path: ro}}, Files: []File{{path, []byte("open sesame")}}},
+		"cat "+path+"; echo x > "+path)
+	if !strings.Contains(out, "open sesame") || code == 0 {
+		t.Errorf("%d: %s", code, out)
+	}
+	if b, err := os.ReadFile(path); err != nil || len(b) != 0 {
+		t.Errorf("the secret is on the disk: %q %v", b, err)
+	}
+}
+
+func TestNoBwrap(t *testing.T) {
+	_, err := New(t.Context(), Config{Bwrap: "no-such-bwrap"})
+	if !errors.Is(err, ErrNoBwrap) || !strings.Contains(err.Error(), "apt-get install bubblewrap") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestInside(t *testing.T) {
+	dir := t.TempDir()
+	for name, target := range map[string]string{"out": "/etc", "in": "sub", "nowhere": "/nonexistent/x"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{"sub": true, "in/x": true, "new/file": true, "out/passwd": false, "../x": false, "nowhere": false, "sub/../../x": false} {
+		if got := Inside(dir, dir+"/"+path); got != want {
+			t.Errorf("%s: %t", path, got)
+		}
 	}
 }
