@@ -16,10 +16,12 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import sys
 import tempfile
+import warnings
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,6 +45,10 @@ PLUGINS = {
 }
 
 
+MODULES = ["command", "setup", "stat", "copy", "file"]
+packed = {}
+
+
 def call(name, *args):
     if getattr(libc, name)(*args) != 0:
         e = ctypes.get_errno()
@@ -64,6 +70,43 @@ def load():
                 pass  # one that this version lacks is loaded, or missed, by who wants it
     for found in (loader.filter_loader, loader.test_loader):
         list(found.all())
+    loader.init_plugin_loader()
+    # Every ansible-playbook sets the finder up; in a fork it is there already, as it has to be.
+    warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
+    from ansible.utils.collection_loader._collection_finder import _get_collection_metadata
+    _get_collection_metadata("ansible.builtin")
+    pack()
+
+
+def pack():
+    """Pack the modules that nearly every playbook uses, as Ansible would for each of them again."""
+    from ansible import constants
+    from ansible.executor import module_common
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.plugins.loader import module_loader
+    from ansible.template import Templar
+    variables = {"ansible_python_interpreter": "/usr/bin/python3"}
+    compression = constants.config.get_config_value("DEFAULT_MODULE_COMPRESSION")
+    for name in MODULES:
+        try:
+            found = module_loader.find_plugin_with_context("ansible.legacy." + name)
+            module_common.modify_module("ansible.legacy." + name, found.plugin_resolved_path, {},
+                                        Templar(DataLoader(), variables=variables), variables, compression)
+        except Exception:
+            continue  # it is packed when it is needed
+    folder = os.path.join(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache")
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        with open(os.path.join(folder, name), "rb") as f:
+            packed[name] = f.read()
+    shutil.rmtree(constants.DEFAULT_LOCAL_TMP, ignore_errors=True)
+
+
+def unpack(folder):
+    """Put the packed modules where Ansible looks for what it has packed before."""
+    os.mkdir(folder, 0o700)
+    for name, data in packed.items():
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(data)
 
 
 def drop():
@@ -151,6 +194,8 @@ def become(request, fds):
     from ansible.cli.playbook import PlaybookCLI
     # The one setting that makes a folder when it is read, which was long ago and somewhere else.
     constants.DEFAULT_LOCAL_TMP = tempfile.mkdtemp(prefix="ansible-local-", dir=request["tmp"])
+    if request["packed"]:
+        unpack(os.path.join(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache"))
     PlaybookCLI.cli_executor(request["args"])
 
 

@@ -61,6 +61,9 @@ type Place struct {
 	Groups   []string
 	Files    int
 	FileSize int64
+	// OwnModules: the playbook may bring modules with the names of Ansible's own, so that none are
+	// packed beforehand.
+	OwnModules bool
 }
 
 // Start runs c, whose first argument is ansible-playbook, in a fork of the environment's process. The
@@ -88,7 +91,7 @@ func (w *Warm) Start(ctx context.Context, env *Environment, at Place, c Command)
 		return nil, err
 	}
 	request, err := json.Marshal(map[string]any{"args": c.Args, "env": c.Env, "dir": c.Dir, "pid": at.PID, "groups": notNil(at.Groups), "tmp": JobLink + "/.ansible/local_tmp",
-		"files": at.Files, "file_size": at.FileSize})
+		"packed": !at.OwnModules, "files": at.Files, "file_size": at.FileSize})
 	if err == nil {
 		err = send(conn, append(request, '\n'), append([]*os.File{pipe}, c.Extra...))
 	}

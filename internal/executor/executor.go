@@ -8,6 +8,8 @@ package executor
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -151,17 +153,15 @@ type Executor struct {
 	starting chan struct{}
 	local    localSemaphores
 
-	mu      sync.Mutex
-	builds  map[pipeline.BuildID]*build
-	paused  bool
-	drained bool
+	mu     sync.Mutex
+	paused bool
 }
 
 // New makes an executor and removes what an earlier one left in its folder.
 func New(c Config) (*Executor, error) {
 	c.defaults()
-	x := &Executor{Config: c, builds: map[pipeline.BuildID]*build{}, starting: make(chan struct{}, c.Starting)}
-	for _, d := range []string{"builds", "views", "exports"} {
+	x := &Executor{Config: c, starting: make(chan struct{}, c.Starting)}
+	for _, d := range []string{"builds", "views"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {
 			return nil, err
 		}
@@ -173,7 +173,7 @@ func New(c Config) (*Executor, error) {
 	if x.plugins, err = ansible.Plugins(filepath.Join(c.Dir, "ansible")); err != nil {
 		return nil, err
 	}
-	if x.run, err = os.MkdirTemp("", "gzx"); err != nil {
+	if x.run, err = socketDir(c.Dir); err != nil {
 		return nil, err
 	}
 	x.config = filepath.Join(c.Dir, "ansible", "ansible.cfg")
@@ -183,8 +183,19 @@ func New(c Config) (*Executor, error) {
 	if !c.Ansible.Cold {
 		x.warm = ansible.NewWarm(ansible.WarmConfig{Dir: x.run, Plugins: x.plugins, Config: x.config, Log: c.Log})
 	}
-	x.views = newViews(filepath.Join(c.Dir, "views"), filepath.Join(c.Dir, "exports"), c.Sources, c.Remerge, c.Log)
+	x.views = newViews(filepath.Join(c.Dir, "views"), c.Sources, c.Remerge, c.Log)
 	return x, nil
+}
+
+// socketDir makes an empty folder with a short path, always the same for an executor's folder, so that
+// what a killed executor left there goes.
+func socketDir(dir string) (string, error) {
+	sum := sha256.Sum256([]byte(dir))
+	path := filepath.Join(os.TempDir(), "gzx-"+hex.EncodeToString(sum[:6]))
+	if err := os.RemoveAll(path); err != nil {
+		return "", err
+	}
+	return path, os.Mkdir(path, 0o700)
 }
 
 func (c *Config) defaults() {

@@ -144,7 +144,7 @@ func (b *build) ansiblePlay(ctx context.Context, p *playbook, phase string, inde
 		return ansible.Result{}, err
 	}
 	box := b.box(env, p, phase, index)
-	run := b.playbookRun(ctx, env, box, p.dir, p.path)
+	run := b.playbookRun(env, box, p, p.dir, p.path)
 	if len(secrets) > 0 {
 		text, err := ansible.YAML(object{"all": object{"vars": secrets}})
 		if err != nil {
@@ -258,7 +258,7 @@ func (b *build) box(env *ansible.Environment, p *playbook, phase string, index i
 
 // playbookRun is what all runs of ansible-playbook of a build have in common. The box is read when the
 // run starts, so it can still be added to.
-func (b *build) playbookRun(ctx context.Context, env *ansible.Environment, box *sandbox.Box, dir, path string) ansible.Playbook {
+func (b *build) playbookRun(env *ansible.Environment, box *sandbox.Box, p *playbook, dir, path string) ansible.Playbook {
 	run := ansible.Playbook{
 		Path: path, Config: b.x.config, Forks: len(b.nodes), Inventories: []string{filepath.Join(dir, "inventory.yaml")},
 		Env: b.environ(env), Dir: b.dir.work(), Program: []string{env.Playbook()},
@@ -267,7 +267,7 @@ func (b *build) playbookRun(ctx context.Context, env *ansible.Environment, box *
 	run.ExtraFiles = []string{b.dir.zuulVars(), b.dir.extraVars(), b.dir.siteVars()}
 	run.Start = func(ctx context.Context, c ansible.Command) (ansible.Process, error) {
 		if b.x.warm != nil {
-			return b.x.startWarm(ctx, env, *box, c)
+			return b.x.startWarm(ctx, env, *box, p.ownModules(), c)
 		}
 		return b.x.Sandbox.Start(ctx, *box, sandbox.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, Stdout: c.Out, Stderr: c.Out, Extra: c.Extra})
 	}

@@ -135,7 +135,7 @@ func (b *build) runSetup(ctx context.Context, gather []string, freeze bool) (ans
 	if err := b.writeRun(dir, ansible.Render{Verbatim: !freeze}); err != nil {
 		return ansible.Result{}, err
 	}
-	run := b.playbookRun(ctx, env, b.box(env, nil, "setup", 0), dir, path)
+	run := b.playbookRun(env, b.box(env, nil, "setup", 0), nil, dir, path)
 	run.Timeout = b.x.Limits.Setup
 	run.Event = func(e *ansible.Event) {
 		if e.Kind == "unreachable" || e.Kind == "result" && e.State == "failed" {

@@ -28,10 +28,10 @@ import (
 // once from the bare copy and given to jobs as cheap copies; and for each commit from which playbooks and
 // roles are read one plain folder, which sandboxes see read-only.
 type views struct {
-	dir, exports string
-	sources      Sources
-	remerge      func(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base string, when time.Time) (string, error)
-	log          *slog.Logger
+	dir     string
+	sources Sources
+	remerge func(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base string, when time.Time) (string, error)
+	log     *slog.Logger
 
 	mu    sync.Mutex
 	made  map[string]*made
@@ -50,8 +50,8 @@ type made struct {
 // idleFor is how long a folder that nobody uses is kept.
 const idleFor = 10 * time.Minute
 
-func newViews(dir, exports string, s Sources, remerge func(context.Context, *git.Repo, pipeline.MergeOp, string, time.Time) (string, error), log *slog.Logger) *views {
-	return &views{dir: dir, exports: exports, sources: s, remerge: remerge, log: log, made: map[string]*made{}, repos: map[change.Project]*git.Repo{}}
+func newViews(dir string, s Sources, remerge func(context.Context, *git.Repo, pipeline.MergeOp, string, time.Time) (string, error), log *slog.Logger) *views {
+	return &views{dir: dir, sources: s, remerge: remerge, log: log, made: map[string]*made{}, repos: map[change.Project]*git.Repo{}}
 }
 
 func (v *views) close() error {
@@ -146,14 +146,14 @@ func (v *views) ensure(ctx context.Context, s *pipeline.Start) error {
 }
 
 // shared gives the folder of a key, made by the first who asks. release says that it is no longer used.
-func (v *views) shared(ctx context.Context, key string, make func(ctx context.Context, path string) error) (path string, release func(), err error) {
+func (v *views) shared(ctx context.Context, key string, fill func(ctx context.Context, path string) error) (path string, release func(), err error) {
 	v.mu.Lock()
 	m := v.made[key]
 	if m == nil {
-		m = &made{done: make2(), path: filepath.Join(v.dir, key)}
+		m = &made{done: make(chan struct{}), path: filepath.Join(v.dir, key)}
 		v.made[key] = m
 		go func() {
-			m.err = v.build(context.WithoutCancel(ctx), m.path, make)
+			m.err = v.build(context.WithoutCancel(ctx), m.path, fill)
 			close(m.done)
 		}()
 	}
@@ -173,15 +173,13 @@ func (v *views) shared(ctx context.Context, key string, make func(ctx context.Co
 	return m.path, release, nil
 }
 
-func make2() chan struct{} { return make(chan struct{}) }
-
 // build makes a folder under another name first: what has its name is whole.
-func (v *views) build(ctx context.Context, path string, make func(ctx context.Context, path string) error) error {
+func (v *views) build(ctx context.Context, path string, fill func(ctx context.Context, path string) error) error {
 	tmp := path + ".new"
 	if err := removeTree(tmp); err != nil {
 		return err
 	}
-	if err := make(ctx, tmp); err != nil {
+	if err := fill(ctx, tmp); err != nil {
 		return errors.Join(err, removeTree(tmp))
 	}
 	return os.Rename(tmp, path)

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/gozer-ci/gozer/internal/ansible"
 	"github.com/gozer-ci/gozer/internal/sandbox"
@@ -9,12 +10,12 @@ import (
 
 // startWarm runs a playbook in a fork of a warm Ansible: bubblewrap makes the sandbox as for any other
 // command and holds it, and the fork goes into it.
-func (x *Executor) startWarm(ctx context.Context, env *ansible.Environment, box sandbox.Box, c ansible.Command) (ansible.Process, error) {
+func (x *Executor) startWarm(ctx context.Context, env *ansible.Environment, box sandbox.Box, own bool, c ansible.Command) (ansible.Process, error) {
 	held, err := x.Sandbox.Hold(ctx, box)
 	if err != nil {
 		return nil, err
 	}
-	at := ansible.Place{PID: held.PID, Groups: held.Groups, Files: held.Limits.Files, FileSize: held.Limits.FileSize}
+	at := ansible.Place{PID: held.PID, Groups: held.Groups, Files: held.Limits.Files, FileSize: held.Limits.FileSize, OwnModules: own}
 	p, err := x.warm.Start(ctx, env, at, c)
 	if err != nil {
 		held.Release()
@@ -37,4 +38,19 @@ func (w *warmPlay) Wait() (int, error) {
 func (w *warmPlay) Kill() {
 	w.held.Kill()
 	w.Process.Kill()
+}
+
+// ownModules tells whether a repository that the playbook sees brings modules.
+func (p *playbook) ownModules() bool {
+	if p == nil {
+		return false
+	}
+	for _, b := range p.binds {
+		for _, pattern := range []string{"library", "roles/*/library", "*/library", "*/*/library"} {
+			if found, err := filepath.Glob(filepath.Join(b.Path, pattern)); err != nil || len(found) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }

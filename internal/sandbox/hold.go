@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // Held is a sandbox that stands open, with nothing but a waiting shell in it, for a process that joins
@@ -76,10 +77,12 @@ func readInfo(info, ready io.Reader) (int, error) {
 	return said.Child, nil
 }
 
-// Release ends the sandbox and waits until it is gone.
+// Release ends the sandbox and waits until it is gone. The waiting shell goes first, so that bubblewrap
+// can take leave of its children; killed at once it would leave them to the init of the machine.
 func (h *Held) Release() {
 	h.stdin.Close()
-	h.Kill()
+	late := time.AfterFunc(time.Second, h.Kill)
+	defer late.Stop()
 	_, _ = h.Wait()
 }
 
