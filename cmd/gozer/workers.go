@@ -15,7 +15,6 @@ import (
 	"github.com/gozer-ci/gozer/internal/launcher"
 	"github.com/gozer-ci/gozer/internal/merger"
 	"github.com/gozer-ci/gozer/internal/node"
-	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/sandbox"
 	"github.com/gozer-ci/gozer/internal/settings"
 	"github.com/gozer-ci/gozer/internal/store"
@@ -80,7 +79,7 @@ func (p *process) runExecutor(ctx context.Context) error {
 	x, err := executor.New(executor.Config{
 		Store: p.store, Session: p.session, ID: p.id, Dir: filepath.Join(p.set.Data, "executor"),
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
-		Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodeRecords{p.store},
+		Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: executor.StoreNodes{Store: p.store},
 		Secrets: &keyring{store: p.store}, Keys: [][]byte{key}, SiteVariables: site,
 		Builds: p.set.Executor.Builds, Limits: executor.Limits{Disk: int64(p.set.Executor.DiskPerBuild) << 20}, Log: p.log,
 	})
@@ -121,59 +120,6 @@ func siteVariables(path string) (map[string]any, error) {
 		return nil, fmt.Errorf("read the site variables %s: %w", path, err)
 	}
 	return out, nil
-}
-
-// nodeRecords are the nodes as the launcher writes them down; executors move them on.
-type nodeRecords struct{ s *store.Store }
-
-func (n nodeRecords) records() *store.Collection[node.Node] {
-	return store.Records[node.Node](n.s, node.Records)
-}
-
-func (n nodeRecords) Use(ctx context.Context, ids []string, build pipeline.BuildID) ([]node.Node, error) {
-	out := make([]node.Node, 0, len(ids))
-	for _, id := range ids {
-		err := n.records().Change(ctx, id, func(v *node.Node, exists bool) (bool, error) {
-			if !exists || v.State == node.Deleting || v.State == node.Failed {
-				return false, fmt.Errorf("node %s is gone", id)
-			}
-			v.State, v.Since, v.Build = node.InUse, time.Now().UTC(), string(build)
-			return true, nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		r, err := n.records().Get(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r.Value)
-	}
-	return out, nil
-}
-
-func (n nodeRecords) Release(ctx context.Context, ids []string, build pipeline.BuildID, how executor.Release) error {
-	for _, id := range ids {
-		err := n.records().Change(ctx, id, func(v *node.Node, exists bool) (bool, error) {
-			if !exists || v.Build != string(build) {
-				return exists, nil
-			}
-			v.Since = time.Now().UTC()
-			switch {
-			case how.Hold != nil:
-				v.State, v.HoldReason, v.HoldUntil = node.Hold, how.Hold.Reason, how.Hold.Until
-			case how.Used:
-				v.State = node.Used
-			default:
-				v.State = node.Ready
-			}
-			return true, nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (p *process) runWeb(ctx context.Context) error {
