@@ -76,10 +76,11 @@ func (p *process) runExecutor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	nodes := executor.StoreNodes{Store: p.store}
 	x, err := executor.New(executor.Config{
 		Store: p.store, Session: p.session, ID: p.id, Dir: filepath.Join(p.set.Data, "executor"),
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
-		Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: executor.StoreNodes{Store: p.store},
+		Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
 		Secrets: &keyring{store: p.store}, Keys: [][]byte{key}, SiteVariables: site,
 		Builds: p.set.Executor.Builds, Limits: executor.Limits{Disk: int64(p.set.Executor.DiskPerBuild) << 20}, Log: p.log,
 	})

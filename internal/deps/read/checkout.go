@@ -1,0 +1,370 @@
+// Package read gets the content of a deployment repository for deps: the Zuul configuration of a
+// checkout, its files, its history, and what its playbooks say, read by Ansible's own loader in a
+// subprocess. It is the shell around the pure package deps, and carries out the verbs of gozer deps:
+// each takes a writer and plain options. It needs no server, and changes nothing in the checkout.
+package read
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/config"
+	"github.com/gozer-ci/gozer/internal/deps"
+	"github.com/gozer-ci/gozer/internal/job"
+)
+
+// ErrNoConfiguration is returned (wrapped) for a folder that is no Zuul repository.
+var ErrNoConfiguration = errors.New("no Zuul configuration (zuul.yaml, zuul.d, .zuul.yaml, .zuul.d) is there")
+
+// checkout is a folder with a Zuul configuration.
+type checkout struct {
+	root  string
+	files []string
+	conf  []*config.File
+	// definitions of each job name, in load order; names in order of first definition.
+	definitions map[string][]placed
+	names       []string
+}
+
+// placed is a definition with the file that it is in.
+type placed struct {
+	*config.Job
+	file string
+}
+
+func openCheckout(ctx context.Context, root string) (*checkout, error) {
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(abs); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("%s is not a folder", root)
+	}
+	c := &checkout{root: abs, definitions: map[string][]placed{}}
+	if c.files, err = listFiles(ctx, abs); err != nil {
+		return nil, err
+	}
+	chosen, _ := config.Select(c.files, nil)
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("%s: %w", root, ErrNoConfiguration)
+	}
+	for _, path := range chosen {
+		data, err := os.ReadFile(filepath.Join(abs, path))
+		if err != nil {
+			return nil, err
+		}
+		f := config.Parse(job.Source{Path: path}, data, config.Options{})
+		c.conf = append(c.conf, f)
+		for _, j := range f.Jobs {
+			if c.definitions[j.Name] == nil {
+				c.names = append(c.names, j.Name)
+			}
+			c.definitions[j.Name] = append(c.definitions[j.Name], placed{j, path})
+		}
+	}
+	return c, nil
+}
+
+// listFiles are the files that git knows, else all below the folder.
+func listFiles(ctx context.Context, root string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, "git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", ".")
+	if out, err := cmd.Output(); err == nil && len(out) > 0 {
+		files := strings.Split(strings.TrimRight(string(out), "\x00"), "\x00")
+		files = slices.DeleteFunc(files, func(f string) bool {
+			info, err := os.Stat(filepath.Join(root, f))
+			return err != nil || info.IsDir()
+		})
+		slices.Sort(files)
+		return slices.Compact(files), nil
+	}
+	var files []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && d.Name() == ".git" {
+			return filepath.SkipDir
+		}
+		if !d.IsDir() {
+			rel, err := filepath.Rel(root, path)
+			if err != nil {
+				return err
+			}
+			files = append(files, rel)
+		}
+		return nil
+	})
+	slices.Sort(files)
+	return files, err
+}
+
+func (c *checkout) has(path string) bool {
+	_, ok := slices.BinarySearch(c.files, path)
+	return ok
+}
+
+// effective is what the definitions of a name and of its parents come to, as far as deps needs it.
+// Branches do not count: a checkout has one.
+type effective struct {
+	run      []string
+	vars     map[string]any
+	nodes    []job.Node
+	groups   []job.Group
+	matchers []deps.Matcher
+	after    []deps.Dependency
+	held     []string
+	abstract bool
+	text     string
+	at       deps.Place
+}
+
+// settle freezes a job by name. Parents that are not in the repository are taken as empty.
+func (c *checkout) settle(name string, seen map[string]bool) *effective {
+	e := &effective{vars: map[string]any{}}
+	defs := c.definitions[name]
+	if len(defs) == 0 || seen[name] {
+		return e
+	}
+	seen[name] = true
+	if p := defs[0].Parent; p.Set && p.Value != "" {
+		e = c.settle(p.Value, seen)
+		e.matchersInherited()
+	}
+	for _, d := range defs {
+		c.apply(e, d)
+	}
+	e.abstract = defs[len(defs)-1].Abstract.Or(false)
+	e.text = defs[0].Description.Or("")
+	e.at = deps.Place{File: defs[0].file, Line: defs[0].Span.Line}
+	return e
+}
+
+// matchersInherited does nothing to what a child inherits; files and dependencies of a parent hold until
+// the child sets its own.
+func (e *effective) matchersInherited() {}
+
+func (c *checkout) apply(e *effective, d placed) {
+	if d.Run.Set {
+		e.run = nil
+		for _, p := range d.Run.Value {
+			e.run = append(e.run, p.Path)
+		}
+	}
+	if d.Vars.Set {
+		if d.Vars.Mode == config.Override {
+			e.vars = map[string]any{}
+		}
+		merge(e.vars, d.Vars.Value)
+	}
+	if d.Nodeset.Set {
+		c.nodeset(e, d.Nodeset.Value)
+	}
+	e.setMatchers(d, "files", d.Files, false)
+	e.setMatchers(d, "irrelevant-files", d.IrrelevantFiles, true)
+	if d.Dependencies.Set {
+		if d.Dependencies.Mode != config.Inherit {
+			e.after = nil
+		}
+		for _, x := range d.Dependencies.Value {
+			e.after = append(e.after, deps.Dependency{Job: x.Name, Soft: x.Soft})
+		}
+	}
+	for _, s := range d.Semaphores.Value {
+		if !slices.Contains(e.held, s.Name) {
+			e.held = append(e.held, s.Name)
+		}
+	}
+}
+
+func (e *effective) setMatchers(d placed, attr string, s config.Setting[[]change.Pattern], irrelevant bool) {
+	if !s.Set {
+		return
+	}
+	if s.Mode != config.Inherit {
+		e.matchers = slices.DeleteFunc(slices.Clone(e.matchers), func(m deps.Matcher) bool { return m.Irrelevant == irrelevant })
+	}
+	line := d.At(attr).Line
+	for _, p := range s.Value {
+		e.matchers = append(e.matchers, deps.Matcher{Pattern: p.Regex, Irrelevant: irrelevant, Match: p.Match, At: deps.Place{File: d.file, Line: line}})
+	}
+}
+
+func (c *checkout) nodeset(e *effective, use config.NodesetUse) {
+	set := use.Inline
+	for _, f := range c.conf {
+		for _, n := range f.Nodesets {
+			if set == nil && n.Name == use.Name {
+				set = n
+			}
+		}
+	}
+	e.nodes, e.groups = nil, nil
+	if set != nil {
+		e.nodes, e.groups = set.Nodes, set.Groups
+	}
+}
+
+func merge(into, from map[string]any) {
+	for k, v := range from {
+		if a, ok := into[k].(map[string]any); ok {
+			if b, ok := v.(map[string]any); ok {
+				merge(a, b)
+				continue
+			}
+		}
+		into[k] = v
+	}
+}
+
+// pipelines collects the stanzas and templates of the repository by pipeline.
+func (c *checkout) pipelines() []deps.Pipeline {
+	var out []deps.Pipeline
+	at := func(name string) *deps.Pipeline {
+		for i := range out {
+			if out[i].Name == name {
+				return &out[i]
+			}
+		}
+		out = append(out, deps.Pipeline{Name: name})
+		return &out[len(out)-1]
+	}
+	var add func(file string, p *config.Project, seen []string)
+	add = func(file string, p *config.Project, seen []string) {
+		for i := range p.Pipelines {
+			pp := &p.Pipelines[i]
+			for _, v := range pp.Jobs {
+				c.addMember(at(pp.Pipeline), placed{v, file})
+			}
+		}
+		for _, name := range p.Templates {
+			for _, f := range c.conf {
+				for _, t := range f.Templates {
+					if t.Name == name && !slices.Contains(seen, name) {
+						add(f.Source.Path, t, append(seen, name))
+					}
+				}
+			}
+		}
+	}
+	for _, f := range c.conf {
+		for _, p := range f.Projects {
+			add(f.Source.Path, p, nil)
+		}
+	}
+	return out
+}
+
+func (c *checkout) addMember(p *deps.Pipeline, v placed) {
+	e := c.settle(v.Name, map[string]bool{})
+	c.apply(e, v)
+	m := deps.Member{Job: v.Name, At: deps.Place{File: v.file, Line: v.Span.Line}, After: slices.Clone(e.after), Semaphores: slices.Clone(e.held)}
+	if old := p.Member(v.Name); old != nil {
+		*old = m
+		return
+	}
+	p.Members = append(p.Members, m)
+}
+
+func (c *checkout) semaphores() map[string]int {
+	out := map[string]int{}
+	for _, f := range c.conf {
+		for _, s := range f.Semaphores {
+			out[s.Name] = max(1, s.Max)
+		}
+	}
+	return out
+}
+
+// playbooks finds what a job really runs: the playbook that a variable of the job names, where there is
+// one (a job that runs a playbook on a bastion), else its run playbooks. Programs are left out.
+func (c *checkout) playbooks(e *effective) (paths []string, inner bool) {
+	for _, v := range e.vars {
+		name, ok := v.(string)
+		if !ok || !(strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")) {
+			continue
+		}
+		for _, path := range []string{name, "playbooks/" + name} {
+			if c.has(path) && !slices.Contains(paths, path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	if len(paths) > 0 {
+		slices.Sort(paths)
+		return paths, true
+	}
+	for _, path := range e.run {
+		for _, full := range []string{path, path + ".yaml", path + ".yml"} {
+			if c.has(full) && isYAML(full) {
+				paths = append(paths, full)
+				break
+			}
+		}
+	}
+	return paths, false
+}
+
+func isYAML(path string) bool {
+	return strings.HasSuffix(path, ".yaml") || strings.HasSuffix(path, ".yml")
+}
+
+// settings reads gozer.yaml, where there is one.
+func (c *checkout) settings() (deps.Settings, error) {
+	data, err := os.ReadFile(filepath.Join(c.root, "gozer.yaml"))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(bytes.TrimSpace(data)) == 0 {
+		return deps.Settings{Names: map[string]string{}}, nil
+	}
+	if err != nil {
+		return deps.Settings{}, err
+	}
+	return deps.ParseSettings("gozer.yaml", data)
+}
+
+// inventory finds the sources: those that the settings name, else those of ansible.cfg that are there,
+// else usual places.
+func (c *checkout) inventory(s deps.Settings) []string {
+	if len(s.Inventory) > 0 {
+		return s.Inventory
+	}
+	var out []string
+	if data, err := os.ReadFile(filepath.Join(c.root, "ansible.cfg")); err == nil {
+		for line := range strings.Lines(string(data)) {
+			if key, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "inventory" {
+				for source := range strings.SplitSeq(value, ",") {
+					source = strings.TrimSpace(source)
+					if !filepath.IsAbs(source) && source != "" {
+						if _, err := os.Stat(filepath.Join(c.root, source)); err == nil {
+							out = append(out, source)
+						}
+					}
+				}
+			}
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, f := range c.files {
+		dir, name := filepath.Split(f)
+		base := strings.TrimSuffix(strings.TrimSuffix(name, ".yaml"), ".yml")
+		if !strings.HasPrefix(f, "inventory/") && f != "hosts" && f != "inventory" && f != "inventory.yaml" && f != "hosts.yaml" {
+			continue
+		}
+		if strings.Contains(dir, "group_vars/") || strings.Contains(dir, "host_vars/") || strings.HasPrefix(name, ".") || name == "README.rst" || name == "README.md" {
+			continue
+		}
+		if isYAML(name) || base == "hosts" || base == "inventory" || strings.HasSuffix(name, ".ini") {
+			out = append(out, f)
+		}
+	}
+	return out
+}
