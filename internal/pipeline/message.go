@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -10,163 +9,157 @@ import (
 	"github.com/gozer-ci/gozer/internal/job"
 )
 
-// text is what a report says of one of the item's changes: semantics 2.8.
+// text is what a report says to one of the item's changes, for reporters that take free text.
 func (st *stepper) text(it *Item, c *change.Change, a Action) Text {
-	var b strings.Builder
-	b.WriteString(st.body(it, c, a))
-	bs := it.Buildset
-	if len(bs.Warnings) > 0 {
-		b.WriteString("\nWarning:\n  " + strings.Join(bs.Warnings, "\n  ") + "\n")
+	body := st.intro(it, c, a)
+	var t Text
+	if a == ReportSuccess || a == ReportFailure || a == ReportConfigError || a == ReportMergeConflict || a == ReportDisabled {
+		var warnings []string
+		t.FileComments, warnings = st.fileComments(it, c)
+		body += st.appendix(it, warnings)
 	}
-	if bs.Graph != nil && len(bs.Graph.Debug) > 0 && (a == ReportSuccess || a == ReportFailure) {
-		b.WriteString("\nDebug information:\n  " + strings.Join(bs.Graph.Debug, "\n  ") + "\n")
+	if f := st.s.Settings.Messages.Footer; f != "" && a != ReportEnqueue && a != ReportStart {
+		body += "\n" + f
 	}
-	msg := b.String()
-	if f := st.s.Settings.Messages.Footer; f != "" && msg != "" {
-		msg += "\n" + f
-	}
-	t := Text{Message: msg}
-	if a != ReportEnqueue && a != ReportStart {
-		st.comments(it, c, &t)
-	}
+	t.Message = body
 	return t
 }
 
-func (st *stepper) body(it *Item, c *change.Change, a Action) string {
+func (st *stepper) intro(it *Item, c *change.Change, a Action) string {
 	m := &st.s.Settings.Messages
 	switch a {
 	case ReportEnqueue:
-		return st.fill(m.Enqueue, it)
+		return st.fill(m.Enqueue, it, c)
 	case ReportStart:
-		return st.fill(m.Start, it)
+		return st.fill(m.Start, it, c)
 	case ReportNoJobs:
-		return st.fill(m.NoJobs, it)
+		return st.fill(m.NoJobs, it, c)
 	case ReportDequeue:
-		return st.withJobs(m.Dequeue, it, a)
-	case ReportMergeConflict:
-		return m.MergeConflict + "\n\n" + it.Buildset.Conflict + "\n"
-	case ReportConfigError:
-		return st.problems(it)
+		return m.Dequeue + "\n\n" + st.jobLines(it)
 	case ReportSuccess:
-		return st.withJobs(m.Success, it, a)
+		return m.Success + "\n" + st.url(it) + "\n\n" + st.jobLines(it)
+	case ReportConfigError:
+		return it.Buildset.Problems[0].Text
+	case ReportMergeConflict:
+		return m.MergeConflict
 	}
-	return st.failure(it, a)
+	return st.failureText(it)
 }
 
-// failure is the body of a failure report.
-func (st *stepper) failure(it *Item, a Action) string {
+func (st *stepper) failureText(it *Item) string {
+	these, depend, are := "This change", "depends", "is"
+	cycle := len(it.Changes) > 1
+	if cycle {
+		these, depend, are = "These changes", "depend", "are"
+	}
 	switch {
-	case it.MissingRequirements:
-		return "This change is unable to merge due to a missing merge requirement.\n"
 	case it.Blocked != "":
-		return it.Blocked
-	case len(it.Changes) > 1:
-		return st.cycleFailure(it)
-	case it.Buildset.Graph == nil && len(it.Buildset.Warnings) > 0:
-		return st.s.Settings.Messages.Failure + "\n"
+		return these + " " + depend + " on a change that failed to merge.\n\n" + it.Blocked
+	case it.MissingRequirements:
+		return these + " " + are + " unable to merge due to a missing merge requirement."
+	case it.Moved > maxMoved:
+		return fmt.Sprintf("%s could not merge: the branch moved during each of the last %d tests.\n%s\n\n%s",
+			these, it.Moved, st.url(it), st.jobLines(it))
+	case cycle:
+		return "These changes are part of a dependency cycle that failed.\n\n" +
+			st.s.Settings.Messages.Failure + "\n" + st.url(it) + "\n\n" + st.jobLines(it) + "\n" + st.related(it)
 	}
-	return st.withJobs(st.s.Settings.Messages.Failure, it, a)
+	return st.s.Settings.Messages.Failure + "\n" + st.url(it) + "\n\n" + st.jobLines(it)
 }
 
-// cycleFailure tells that the cycle failed, and of which changes it is made.
-func (st *stepper) cycleFailure(it *Item) string {
-	var b strings.Builder
-	b.WriteString("This change is part of a dependency cycle that failed.\n\n")
-	b.WriteString(st.jobLines(it))
-	b.WriteString("\nRelated changes:\n")
+// related lists the changes of a cycle, with a note on those whose configuration is at fault.
+func (st *stepper) related(it *Item) string {
+	b := strings.Builder{}
+	b.WriteString("Related changes:\n")
 	for _, c := range st.changes(it) {
 		b.WriteString("  - " + c.URL)
-		if slices.ContainsFunc(it.Buildset.Problems, func(p Problem) bool { return p.Project == c.Project.Canonical() }) {
-			b.WriteString(" (config error)")
+		for _, p := range it.Buildset.Problems {
+			if p.Project == c.Project.Canonical() && p.Branch == c.Branch {
+				b.WriteString(" (config error)")
+				break
+			}
 		}
-		b.WriteString("\n")
+		b.WriteByte('\n')
 	}
 	return b.String()
 }
 
-// problems tells the configuration errors, all of them.
-func (st *stepper) problems(it *Item) string {
-	parts := make([]string, len(it.Buildset.Problems))
-	for i, p := range it.Buildset.Problems {
-		parts[i] = p.Text
+// appendix is what follows the jobs: warnings and, where the project asked for it, how jobs were chosen.
+func (st *stepper) appendix(it *Item, more []string) string {
+	bs := it.Buildset
+	warnings := append(append([]string{}, bs.Warnings...), more...)
+	if bs.Conflict != "" {
+		warnings = append([]string{bs.Conflict}, warnings...)
 	}
-	return strings.Join(parts, "\n\n") + "\n"
+	if n := min(it.Moved, maxMoved); n > 0 {
+		warnings = append(warnings, fmt.Sprintf(
+			"The branch moved while this was tested; it was tested again on the new head (%d of at most %d times).", n, maxMoved))
+	}
+	out := ""
+	if len(warnings) > 0 {
+		out += "\n\nWarning:\n  " + strings.Join(warnings, "\n  ") + "\n"
+	}
+	if g := bs.Graph; g != nil && len(g.Debug) > 0 {
+		out += "\nDebug information:\n  " + strings.Join(g.Debug, "\n  ") + "\n"
+	}
+	return out
 }
 
-// neededText names what an item lacks ahead of it.
-func neededText(needed []*change.Change) string {
-	var b strings.Builder
-	b.WriteString("This change depends on a change that failed to merge.\n")
-	for _, c := range needed {
-		b.WriteString("\nChange " + c.URL + " is needed.")
-	}
-	return b.String() + "\n"
-}
-
-// withJobs is an introduction, the item's page, and a line a job.
-func (st *stepper) withJobs(intro string, it *Item, a Action) string {
-	s := intro
-	if u := st.itemURL(it, a); u != "" {
-		s += "\n" + u
-	}
-	return s + "\n\n" + st.jobLines(it)
-}
-
-// itemURL is the page of the item: its result, or where it stands now.
-func (st *stepper) itemURL(it *Item, a Action) string {
+// url is where people see the item: its status while it runs, its buildset once it has a result.
+func (st *stepper) url(it *Item) string {
 	root := st.s.Tenant.WebRoot
-	if root == "" {
-		return ""
-	}
-	if a == ReportEnqueue || a == ReportStart {
-		if c := st.s.Changes[it.Changes[0]]; c != nil && c.IsChange() {
-			return root + "status/change/" + c.ID()
-		}
-		return root + "status"
-	}
-	return root + "buildset/" + string(it.Buildset.ID)
-}
-
-// fill puts the item's values into a message that is a format: {pipeline.name}, {item_url}, {change}...
-func (st *stepper) fill(format string, it *Item) string {
-	if format == "" {
-		return ""
+	if it.Buildset.Result != "" && it.Buildset.Result != Dequeued {
+		return root + "buildset/" + string(it.Buildset.ID)
 	}
 	c := st.s.Changes[it.Changes[0]]
-	id := ""
-	if c != nil {
-		id = c.ID()
+	if c == nil {
+		return root + "status"
 	}
-	url := st.itemURL(it, ReportStart)
-	return strings.NewReplacer(
-		"{pipeline.name}", st.s.Settings.Name, "{pipeline.description}", st.s.Settings.Description,
-		"{item_url}", url, "{status_url}", url, "{change}", id, "{changes}", id, "{tenant.name}", st.s.Tenant.Name,
-	).Replace(format)
+	return root + "status/change/" + c.ID()
 }
 
-// jobLines has a line for each job that is over; what child_jobs left out is only counted.
+// fill puts the item's facts into a message of the configuration: {pipeline.name}, {change.number} and
+// the like. What it does not know stays as it is.
+func (st *stepper) fill(msg string, it *Item, c *change.Change) string {
+	if !strings.Contains(msg, "{") {
+		return msg
+	}
+	url := st.url(it)
+	return strings.NewReplacer(
+		"{{", "{", "}}", "}",
+		"{pipeline.name}", st.s.Settings.Name, "{item_url}", url, "{status_url}", url,
+		"{change}", c.ID(), "{change.project}", c.Project.Name, "{change.branch}", c.Branch, "{change.ref}", c.Ref,
+		"{change.number}", c.Number, "{change.patchset}", c.Patchset, "{change.url}", c.URL, "{change.topic}", c.Topic,
+		"{change.owner}", c.Owner, "{change.commit_id}", c.Commit,
+		"{change.newrev}", c.NewRev, "{change.oldrev}", c.OldRev,
+	).Replace(msg)
+}
+
+// jobLines is one line a job. Jobs that a parent's child_jobs left out are only counted: whoever uses
+// that expects it.
 func (st *stepper) jobLines(it *Item) string {
-	bs := it.Buildset
-	if bs.Graph == nil {
+	g := it.Buildset.Graph
+	if g == nil {
 		return ""
 	}
-	var b strings.Builder
-	left := 0
-	for _, j := range bs.Graph.Jobs {
-		js := bs.Jobs[j.ID]
+	out := strings.Builder{}
+	skipped := 0
+	for _, j := range g.Jobs {
+		js := it.Buildset.Jobs[j.ID]
 		switch {
 		case js.ByChildJobs:
-			left++
+			skipped++
 		case js.Build != nil:
-			b.WriteString(st.jobLine(j, js.Build))
+			out.WriteString(st.jobLine(j, js.Build))
 		}
 	}
-	if left == 1 {
-		b.WriteString("Skipped 1 job\n")
-	} else if left > 1 {
-		fmt.Fprintf(&b, "Skipped %d jobs\n", left)
+	switch {
+	case skipped == 1:
+		out.WriteString("Skipped 1 job\n")
+	case skipped > 1:
+		fmt.Fprintf(&out, "Skipped %d jobs\n", skipped)
 	}
-	return b.String()
+	return out.String()
 }
 
 func (st *stepper) jobLine(j *job.Job, b *Build) string {
@@ -174,19 +167,15 @@ func (st *stepper) jobLine(j *job.Job, b *Build) string {
 	switch {
 	case b.Result == Success && j.SuccessMessage != "":
 		result = j.SuccessMessage
-	case b.Result != Success && b.Result != Skipped && j.FailureMessage != "":
+	case b.Result == Failure && j.FailureMessage != "":
 		result = j.FailureMessage
 	}
-	line := "- " + j.Name + " "
-	if st.s.Tenant.WebRoot != "" {
-		line += st.s.Tenant.WebRoot + "build/" + string(b.ID)
-	}
-	line += " : " + result
+	line := "- " + j.Name + " " + st.s.Tenant.WebRoot + "build/" + string(b.ID) + " : " + result
 	if b.Detail != "" {
 		line += " " + b.Detail
 	}
-	if !b.Started.IsZero() && b.Ended.After(b.Started) {
-		line += " in " + took(b.Ended.Sub(b.Started))
+	if !b.Requested.IsZero() && !b.Started.IsZero() && !b.Ended.IsZero() {
+		line += " in " + elapsed(b.Ended.Sub(b.Started))
 	}
 	if !j.Voting {
 		line += " (non-voting)"
@@ -194,83 +183,44 @@ func (st *stepper) jobLine(j *job.Job, b *Build) string {
 	return line + "\n"
 }
 
-// took is a duration as reports write it.
-func took(d time.Duration) string {
-	s := int(d.Seconds())
+// elapsed is a duration as reports show it: 42s, 3m 07s, 1h 02m 03s.
+func elapsed(d time.Duration) string {
+	s := int(max(d, 0) / time.Second)
 	h, m := s/3600, s/60%60
+	s %= 60
 	switch {
 	case h > 0:
-		return fmt.Sprintf("%dh %02dm %02ds", h, m, s%60)
+		return fmt.Sprintf("%dh %02dm %02ds", h, m, s)
 	case m > 0:
-		return fmt.Sprintf("%dm %02ds", m, s%60)
+		return fmt.Sprintf("%dm %02ds", m, s)
 	}
-	return fmt.Sprintf("%02ds", s)
+	return fmt.Sprintf("%ds", s)
 }
 
-// comments adds what builds and configuration errors say of the change's lines. Files that the change does
-// not touch get none.
-func (st *stepper) comments(it *Item, c *change.Change, t *Text) {
+// summary is the line that history keeps of a buildset's end.
+func (st *stepper) summary(it *Item) string {
 	bs := it.Buildset
-	files := st.files(it, c)
-	for _, p := range bs.Problems {
-		if p.Project == c.Project.Canonical() && p.Branch == c.Branch && p.Line > 0 && slices.Contains(files, p.Path) {
-			t.FileComments = append(t.FileComments, change.FileComment{Path: p.Path, Line: p.Line, Message: p.Text, Level: "error"})
-		}
+	switch {
+	case len(bs.Problems) > 0:
+		return bs.Problems[0].Text
+	case bs.Conflict != "":
+		return bs.Conflict
+	case it.Blocked != "":
+		return it.Blocked
+	case len(bs.Warnings) > 0:
+		return bs.Warnings[0]
 	}
-	if bs.Graph == nil {
-		return
-	}
-	for _, j := range bs.Graph.Jobs {
-		b := bs.Jobs[j.ID].Build
-		if b == nil || !slices.Contains(j.Refs, c.Key()) {
-			continue
-		}
-		zuul, _ := b.Data["zuul"].(map[string]any)
-		list, _ := zuul["file_comments"].(map[string]any)
-		for _, path := range sortedKeys(list) {
-			if files != nil && !slices.Contains(files, path) {
-				t.Message += "\nWarning:\n  Comments left for invalid file " + path + "\n"
-				continue
-			}
-			entries, _ := list[path].([]any)
-			for _, e := range entries {
-				if m, ok := e.(map[string]any); ok {
-					t.FileComments = append(t.FileComments, fileComment(path, m))
-				}
-			}
-		}
-	}
+	return ""
 }
 
-func fileComment(path string, m map[string]any) change.FileComment {
-	f := change.FileComment{Path: path, Line: number(m["line"])}
-	f.Message, _ = m["message"].(string)
-	f.Level, _ = m["level"].(string)
-	if r, ok := m["range"].(map[string]any); ok {
-		f.StartLine, f.StartChar = number(r["start_line"]), number(r["start_character"])
-		f.EndLine, f.EndChar = number(r["end_line"]), number(r["end_character"])
+// neededText says which changes are not ahead of one that needs them.
+func neededText(needed []*change.Change) string {
+	urls := make([]string, len(needed))
+	for i, c := range needed {
+		urls[i] = c.URL
 	}
-	return f
-}
-
-// number reads a whole number as JSON or YAML gave it.
-func number(v any) int {
-	switch n := v.(type) {
-	case float64:
-		return int(n)
-	case int:
-		return n
-	case int64:
-		return int(n)
+	if len(urls) == 1 {
+		return "Change " + urls[0] + " is needed."
 	}
-	return 0
-}
-
-func sortedKeys(m map[string]any) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
+	return "Changes " + strings.Join(urls, ", ") + " are needed."
 }

@@ -7,85 +7,111 @@ import (
 	"github.com/gozer-ci/gozer/internal/event"
 )
 
-// trigger takes an event in: semantics 2.2, second stage.
+// trigger takes an event in: semantics 2.2.
 func (st *stepper) trigger(in *Trigger) {
 	st.learn(in.Changes)
 	c := st.s.Changes[in.Key]
 	if c == nil {
 		return
 	}
-	e := &in.Event
-	ref := event.Ref{ID: e.ID, At: e.At, Key: in.Key, Stable: c.Stable(), Images: e.Images}
-	if e.PatchsetCreated() && st.s.Settings.DequeueOnNewPatchset {
-		st.dropOld(c)
-	}
-	if e.Abandoned() {
-		st.abandoned(c)
+	switch {
+	case in.Event.PatchsetCreated():
+		st.removeOldPatchset(c)
+	case in.Event.Abandoned():
+		st.removeAbandoned(c)
 	}
 	if in.Match {
-		st.add(addition{c: c, event: ref, live: true, force: e.Forced})
+		st.add(addition{c: c, event: eventRef(&in.Event, c), live: true, force: in.Event.Forced})
 	}
 }
 
-// dropOld removes the live item with an older patch set of the change; the other members of its cycle are
-// enqueued anew.
-func (st *stepper) dropOld(c *change.Change) {
-	st.eachItem(func(_ *Queue, it *Item) bool {
-		for _, old := range st.changes(it) {
-			if !it.Live || old.Stable() != c.Stable() || old.Key() == c.Key() {
-				continue
-			}
-			var rest []change.Key
-			for _, k := range it.Changes {
-				if k != old.Key() {
-					rest = append(rest, k)
-				}
-			}
-			st.remove(it)
-			st.requeue(it, rest)
-			return false
-		}
-		return true
-	})
+func eventRef(e *event.Event, c *change.Change) event.Ref {
+	r := event.Ref{ID: e.ID, At: e.At, Key: c.Key(), Stable: c.Stable(), Images: e.Images}
+	if r.At.IsZero() {
+		r.At = e.Received
+	}
+	return r
 }
 
-// abandoned removes live items with the change, and in the same queue those that need it.
-func (st *stepper) abandoned(c *change.Change) {
+// removeOldPatchset removes the live item with an older patch set of the change; the other members of a
+// cycle come in again.
+func (st *stepper) removeOldPatchset(c *change.Change) {
+	if !st.s.Settings.DequeueOnNewPatchset {
+		return
+	}
 	st.eachItem(func(_ *Queue, it *Item) bool {
-		own := st.changes(it)
-		if !it.Live || it.Merging != "" || !slices.ContainsFunc(own, func(x *change.Change) bool { return x.Stable() == c.Stable() }) {
+		if !it.Live {
 			return true
 		}
-		if len(own) > 1 {
-			it.Blocked = "Dependency cycle change " + c.URL + " abandoned.\n"
-			st.dropCycle(it)
+		i := slices.IndexFunc(st.changes(it), func(o *change.Change) bool {
+			return o.Stable() == c.Stable() && o.Key() != c.Key()
+		})
+		if i < 0 || it.Merging != "" {
 			return true
 		}
 		st.remove(it)
-		return true
+		st.requeue(it, slices.Delete(slices.Clone(it.Changes), i, i+1))
+		return false
 	})
 }
 
-// dropCycle reports a cycle that lost a member, and removes it.
-func (st *stepper) dropCycle(it *Item) {
-	why := it.Blocked
-	st.reset(it)
-	it.Blocked = why
-	st.report(st.queueOf(it), it)
-	st.dequeue(it)
+// removeAbandoned removes live items with the change, and live items of the same queue that need what
+// was removed.
+func (st *stepper) removeAbandoned(c *change.Change) {
+	for _, q := range slices.Clone(st.s.Queues) {
+		gone := map[change.Key]bool{}
+		for _, id := range slices.Clone(q.Items) {
+			it := st.s.Items[id]
+			if it == nil || !it.Live || it.Merging != "" {
+				continue
+			}
+			switch {
+			case slices.Contains(it.Changes, c.Key()):
+				note(gone, it)
+				st.reset(it)
+				if len(it.Changes) > 1 {
+					it.Blocked = "Dependency cycle change " + c.URL + " abandoned."
+					st.report(q, it)
+				}
+				st.dequeue(it)
+			case st.needsAny(it, gone):
+				note(gone, it)
+				st.reset(it)
+				it.Blocked = "Change " + c.URL + " is needed."
+				st.fail(q, it)
+			}
+		}
+	}
 }
 
+func note(gone map[change.Key]bool, it *Item) {
+	for _, k := range it.Changes {
+		gone[k] = true
+	}
+}
+
+func (st *stepper) needsAny(it *Item, gone map[change.Key]bool) bool {
+	return slices.ContainsFunc(st.changes(it), func(c *change.Change) bool {
+		return slices.ContainsFunc(c.Needs(true), func(k change.Key) bool { return gone[k] })
+	})
+}
+
+// enqueueInput adds a change without an event.
 func (st *stepper) enqueueInput(in *Enqueue) {
 	st.learn(in.Changes)
 	if c := st.s.Changes[in.Key]; c != nil {
-		st.add(addition{c: c, event: in.Event, live: true, force: in.Force, enqueued: in.Enqueued})
+		ev := in.Event
+		if ev.Key == "" {
+			ev.Key, ev.Stable = c.Key(), c.Stable()
+		}
+		st.add(addition{c: c, event: ev, live: true, force: in.Force, enqueued: in.Enqueued})
 	}
 }
 
-// dequeueInput removes the first item with the change, or with the ref whatever its revision.
+// dequeueInput removes the first live item with the change or ref.
 func (st *stepper) dequeueInput(in *Dequeue) {
 	st.eachItem(func(_ *Queue, it *Item) bool {
-		if !it.Live || !slices.ContainsFunc(it.Changes, func(k change.Key) bool { return k == in.Key || st.sameRef(k, in.Key) }) {
+		if !it.Live || !slices.Contains(it.Changes, in.Key) {
 			return true
 		}
 		st.remove(it)
@@ -93,72 +119,65 @@ func (st *stepper) dequeueInput(in *Dequeue) {
 	})
 }
 
-// sameRef tells whether a key is of the ref that the wanted one names without a revision.
-func (st *stepper) sameRef(k, want change.Key) bool {
-	c := st.s.Changes[k]
-	if c == nil || c.IsChange() {
-		return false
-	}
-	bare := *c
-	bare.NewRev = ""
-	return bare.Key() == want
-}
-
-// promote puts changes to the front of their queues, in the given order: semantics 2.14. What already
-// stands in that order at the front is left alone.
+// promote puts changes to the front of their queues: semantics 2.14. Items at the front that are there
+// already in the wanted order are left alone; all others of the queue come in anew, quietly.
 func (st *stepper) promote(in *Promote) {
 	st.learn(in.Changes)
-	wanted := map[*Queue][]change.Key{}
-	var order []*Queue
+	byQueue := map[*Queue][]*Item{}
+	var queues []*Queue
 	for _, k := range in.Keys {
 		it := st.liveItem(k)
 		if it == nil {
 			return
 		}
 		q := st.queueOf(it)
-		if wanted[q] == nil {
-			order = append(order, q)
+		if byQueue[q] == nil {
+			queues = append(queues, q)
 		}
-		wanted[q] = append(wanted[q], k)
+		if !slices.Contains(byQueue[q], it) {
+			byQueue[q] = append(byQueue[q], it)
+		}
 	}
-	for _, q := range slices.Backward(order) {
-		st.promoteIn(q, wanted[q])
-		if i := slices.Index(st.s.Queues, q); i > 0 {
-			st.s.Queues = slices.Insert(slices.Delete(st.s.Queues, i, i+1), 0, q)
-			st.version++
-		}
+	for _, q := range queues {
+		st.reorder(q, byQueue[q])
+	}
+	if len(queues) > 0 {
+		rest := slices.DeleteFunc(st.s.Queues, func(q *Queue) bool { return slices.Contains(queues, q) })
+		st.s.Queues = append(slices.Clone(queues), rest...)
+		st.relative = nil
+		st.version++
 	}
 }
 
-func (st *stepper) promoteIn(q *Queue, keys []change.Key) {
-	var live []*Item
+func (st *stepper) reorder(q *Queue, first []*Item) {
+	if st.s.Settings.Manager == Independent {
+		return
+	}
+	order := slices.Clone(first)
 	for _, id := range q.Items {
-		if it := st.s.Items[id]; it.Live {
-			live = append(live, it)
+		if it := st.s.Items[id]; it.Live && !slices.Contains(order, it) {
+			order = append(order, it)
 		}
 	}
-	var sorted []*Item
-	for _, k := range keys {
-		it := st.liveItem(k)
-		if !slices.Contains(sorted, it) {
-			sorted = append(sorted, it)
-		}
+	start := 0
+	for start < len(order) && q.Items[start] == order[start].ID {
+		start++
 	}
-	for _, it := range live {
-		if !slices.Contains(sorted, it) {
-			sorted = append(sorted, it)
-		}
+	order = order[start:]
+	if slices.ContainsFunc(order, func(it *Item) bool { return it.Merging != "" }) {
+		return
 	}
-	same := 0
-	for same < len(live) && live[same] == sorted[same] {
-		same++
-	}
-	for _, it := range slices.Backward(live[same:]) {
+	for _, it := range order {
+		it.Quiet = true
 		st.remove(it)
 	}
-	for _, it := range sorted[same:] {
+	if !slices.Contains(st.s.Queues, q) {
+		st.addQueue(q)
+	}
+	for _, it := range order {
 		if c := st.s.Changes[it.Changes[0]]; c != nil {
 			st.add(addition{c: c, event: it.Event, live: true, force: true, quiet: true, enqueued: it.Enqueued})
 		}
 	}
 }
+

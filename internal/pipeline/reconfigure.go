@@ -1,75 +1,130 @@
 package pipeline
 
-// reconfigure takes a new merged layout in: semantics 2.10. Items keep their buildsets and move to the
-// queues that the new layout has; those whose project left the tenant go.
+import "slices"
+
+// reconfigure brings the items under a new merged layout: semantics 2.10. Buildsets and job graphs stay
+// as they are; items move into the queues of the new layout, in their order, behind the same items as
+// before; those whose project left the tenant go.
 func (st *stepper) reconfigure(in *Reconfigure) {
-	if in.Removed {
-		st.eachItem(func(_ *Queue, it *Item) bool { st.remove(it); return true })
-		return
-	}
-	first := st.s.Settings.Name == ""
-	st.s.Settings, st.s.Tenant = in.Settings, in.Tenant
-	st.strategy, st.allowed, st.relative = StrategyFor(&st.s.Settings), nil, nil
-	st.s.Disabled, st.s.Failures = false, 0
+	s := st.s
+	s.Settings, s.Tenant = in.Settings, in.Tenant
+	s.Failures, s.Disabled = 0, false
+	st.strategy, st.allowed, st.relative = StrategyFor(&s.Settings), nil, nil
 	st.version++
-	if first {
-		return
-	}
-	old := st.s.Queues
-	st.s.Queues = nil
+	old := s.Queues
+	s.Queues = nil
 	for _, q := range old {
-		st.rehome(q)
+		st.rehouse(q, in.Removed)
 	}
 }
 
-// rehome moves the items of a queue to the one that the new layout has for them, in order.
-func (st *stepper) rehome(q *Queue) {
+// rehouse moves the items of an old queue into the ones that they belong to now.
+func (st *stepper) rehouse(old *Queue, removed bool) {
+	homes := map[ItemID]*Queue{}
 	var gone []*Item
-	var to *Queue
-	for _, id := range q.Items {
+	var last *Queue
+	for _, id := range old.Items {
 		it := st.s.Items[id]
-		st.forgetLayout(it)
-		if !st.hasProjects(it) {
+		if removed || !st.known(it) {
 			gone = append(gone, it)
+			continue
 		}
-		if c := st.s.Changes[it.Changes[0]]; to == nil && c != nil {
-			if st.s.Settings.Manager == Independent {
-				to = st.addQueue(&Queue{Name: q.Name, Branch: q.Branch, Projects: q.Projects, Dynamic: q.Dynamic})
-			} else {
-				to = st.queueFor(c)
-				to.Window = st.reconfigured(q.Window)
-				if st.s.Settings.Manager == Supercedent {
-					to.Window = 1
-				}
-			}
+		st.thaw(it)
+		home := last
+		if last == nil || st.s.Settings.Manager != Independent {
+			home = st.home(it)
 		}
-		if to != nil {
-			to.Items = append(to.Items, id)
+		last = home
+		if !slices.Contains(home.Items, id) {
+			home.Items = append(home.Items, id)
 		}
+		home.Window = st.keptWindow(old, home)
+		homes[id] = home
 	}
 	for _, it := range gone {
-		st.remove(it)
+		st.evict(old, it)
+	}
+	for _, id := range old.Items {
+		st.separate(homes, id)
 	}
 }
 
-// forgetLayout lets job graphs that are still to be made use the new layout; graphs that are there stay.
-func (st *stepper) forgetLayout(it *Item) {
-	it.Layout = ""
-	if bs := it.Buildset; bs.Phase == PhaseLayout && bs.Asked {
-		bs.Stale = true
+// home is the queue that the item belongs to under the new layout.
+func (st *stepper) home(it *Item) *Queue { return st.queueFor(st.s.Changes[it.Changes[0]]) }
+
+func (st *stepper) keptWindow(old, home *Queue) int {
+	switch st.s.Settings.Manager {
+	case Independent:
+		return 0
+	case Supercedent, Serial:
+		return 1
 	}
-	st.touch(it)
+	return st.reconfigured(old.Window)
 }
 
-func (st *stepper) hasProjects(it *Item) bool {
-	for _, k := range it.Changes {
-		c := st.s.Changes[k]
-		if c == nil {
-			return false
-		}
+// known tells whether the tenant still has a project of each of the item's changes. Context may come
+// from anywhere.
+func (st *stepper) known(it *Item) bool {
+	for _, c := range st.changes(it) {
 		if _, ok := st.s.Tenant.Projects[c.Project.Canonical()]; !ok && it.Live {
 			return false
 		}
 	}
-	return true
+	return len(st.changes(it)) > 0
+}
+
+// thaw forgets the item's layout, so that job graphs that are still to come are made from the new one.
+func (st *stepper) thaw(it *Item) {
+	it.Layout = ""
+	it.Buildset.Stale = it.Buildset.Asked
+	st.touch(it)
+}
+
+// evict removes an item that has no place any more, from the old queue, with those behind starting over
+// on what is ahead of it.
+func (st *stepper) evict(old *Queue, it *Item) {
+	it.Merging = ""
+	st.stop(it)
+	st.resetBehind(it)
+	if it.Buildset.Result == "" {
+		it.Buildset.Result = Dequeued
+		if it.Live {
+			st.recordEnd(it, false)
+		}
+	}
+	st.unlink(it)
+	it.Dequeued = st.now
+	delete(st.s.Items, it.ID)
+	old.Items = without(old.Items, it.ID)
+}
+
+// separate cuts the link to an item ahead that is now in another queue: the item goes to the tail of
+// what is before it in its own, and starts over.
+func (st *stepper) separate(homes map[ItemID]*Queue, id ItemID) {
+	it := st.s.Items[id]
+	if it == nil || it.Ahead == "" || homes[it.Ahead] == homes[id] {
+		return
+	}
+	var ahead *Item
+	if i := slices.Index(homes[id].Items, id); i > 0 {
+		ahead = st.s.Items[homes[id].Items[i-1]]
+	}
+	follow := slices.Clone(it.Behind)
+	st.move(it, ahead)
+	for _, b := range follow {
+		if homes[b] == homes[id] {
+			st.relink(b, it)
+		}
+	}
+	st.reset(it)
+}
+
+// relink puts b behind it again.
+func (st *stepper) relink(b ItemID, it *Item) {
+	x := st.s.Items[b]
+	if a := st.item(x.Ahead); a != nil {
+		a.Behind = without(a.Behind, b)
+	}
+	x.Ahead = it.ID
+	it.Behind = append(it.Behind, b)
 }

@@ -1,45 +1,44 @@
 package pipeline
 
 import (
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/job"
 )
 
-// retests bounds how often an item is tested again because its branch moved just before it could land.
-const retests = 3
+// maxMoved is how often an item is tested anew because its branch moved before it could merge.
+const maxMoved = 3
 
-// report settles what came of the item and tells it: semantics 2.8. It tells whether merges were asked for;
-// their outcome is awaited then, and nothing else is decided.
-func (st *stepper) report(q *Queue, it *Item) (merging bool) {
-	bs := it.Buildset
+// report decides what has become of the item and tells the forges: semantics 2.8. It says whether the
+// outcome of merges must be awaited.
+func (st *stepper) report(q *Queue, it *Item) (awaiting bool) {
 	action, result := st.verdict(it)
+	it.Buildset.Result = result
+	st.touch(it)
 	reporters := st.s.Settings.Reporters[action]
-	if st.s.Disabled {
+	disabled := st.s.Disabled && action != ReportNoJobs
+	if disabled {
 		reporters = st.s.Settings.Reporters[ReportDisabled]
 	}
-	st.touch(it)
-	if action == ReportSuccess && st.s.Settings.Manager == Dependent && !st.s.Disabled &&
-		slices.ContainsFunc(reporters, func(r Reporter) bool { return r.Merges }) {
-		it.Merging = st.send(it, action, reporters)
-		return true
+	st.count(result)
+	merges := st.s.Settings.Manager == Dependent && result == Success && len(reporters) > 0 && !disabled
+	r := st.send(it, action, reporters)
+	if r == nil || !merges {
+		return false
 	}
-	bs.Result = result
-	it.Reported = true
-	st.count(action)
-	st.send(it, action, reporters)
-	st.recordEnd(it, false)
-	return false
+	r.Merge = true
+	it.Merging = r.ID
+	return true
 }
 
-// verdict is the action by which an item is reported, and its result, in the order of semantics 2.8.
+// verdict is what the item has come to.
 func (st *stepper) verdict(it *Item) (Action, Result) {
 	bs := it.Buildset
 	switch {
-	case bs.NotInPipeline:
+	case !st.inPipeline(it):
 		return ReportNoJobs, NoJobs
 	case len(bs.Problems) > 0:
 		return ReportConfigError, ConfigError
@@ -55,169 +54,181 @@ func (st *stepper) verdict(it *Item) (Action, Result) {
 	return ReportFailure, Failure
 }
 
-// count keeps the number of failures in a row; too many disable the pipeline, after this one is told.
-func (st *stepper) count(a Action) {
-	switch {
-	case a == ReportSuccess:
-		st.s.Failures = 0
-	case a == ReportFailure:
-		st.s.Failures++
+// inPipeline tells whether the item's layout, or the merged one where it has none yet, runs something
+// for one of its projects here.
+func (st *stepper) inPipeline(it *Item) bool {
+	if it.Buildset.Graph != nil || it.Layout != "" {
+		return !it.Buildset.NotInPipeline
 	}
+	return slices.ContainsFunc(st.changes(it), func(c *change.Change) bool {
+		return st.s.Tenant.Projects[c.Project.Canonical()].InPipeline
+	})
 }
 
-// disable stops ordinary reports once there were too many failures in a row.
-func (st *stepper) disable() {
+// count keeps the number of consecutive failures. The one that reaches the limit is still reported as
+// usual; later ones go to the disabled reporters.
+func (st *stepper) count(r Result) {
+	switch r {
+	case Success:
+		st.s.Failures = 0
+	case Failure:
+		st.s.Failures++
+	}
 	if n := st.s.Settings.DisableAfter; n > 0 && st.s.Failures >= n {
 		st.s.Disabled = true
 	}
 }
 
-// reportOn tells something on the way: enqueue, start, dequeue.
-func (st *stepper) reportOn(it *Item, a Action) {
-	if !st.s.Disabled {
-		st.send(it, a, st.s.Settings.Reporters[a])
-	}
-}
-
-func (st *stepper) reportStart(it *Item) {
-	it.ReportedStart = true
-	st.touch(it)
-	st.reportOn(it, ReportStart)
-}
-
-// send makes the effect, where there is anybody to tell, and gives its id.
-func (st *stepper) send(it *Item, a Action, reporters []Reporter) string {
-	if a == ReportSuccess || a == ReportFailure {
-		defer st.disable()
-	}
-	if len(reporters) == 0 {
-		return ""
-	}
+// finish draws the consequences of a report in a merging pipeline, and dequeues the item. merged tells
+// what landed; nil: nothing was to be merged.
+func (st *stepper) finish(q *Queue, it *Item, merged map[change.Key]bool) {
 	bs := it.Buildset
-	result := bs.Result
-	if a == ReportSuccess {
-		result = Success
-	}
-	e := &Report{
-		ID: st.id(), Item: it.ID, Buildset: bs.ID, Action: a, Changes: st.changes(it), Reporters: reporters,
-		Messages: map[change.Key]Text{}, Modes: map[change.Key]string{}, Event: it.Event, Result: result, Start: it.Enqueued,
-		URL: st.itemURL(it, a),
-	}
-	e.Merge = a == ReportSuccess && st.s.Settings.Manager == Dependent && !st.s.Disabled
-	for _, c := range e.Changes {
-		e.Messages[c.Key()] = st.text(it, c, a)
-		e.Modes[c.Key()] = st.s.Tenant.Projects[c.Project.Canonical()].MergeMode
-	}
-	if bs.Merge != nil {
-		for _, m := range bs.Merge.Commits {
-			if slices.Contains(it.Changes, m.Change) {
-				e.Commits = append(e.Commits, m)
-			}
-		}
-	}
-	st.emit(e)
-	return e.ID
-}
-
-// reported takes in what came of the merges.
-func (st *stepper) reported(in *Reported) {
-	it := st.item(in.Item)
-	if it == nil || it.Merging == "" || it.Merging != in.Report {
-		return
-	}
-	q := st.queueOf(it)
-	it.Merging = ""
-	st.touch(it)
-	all := true
-	for _, k := range it.Changes {
-		all = all && in.Merged[k]
-	}
-	some := slices.ContainsFunc(it.Changes, func(k change.Key) bool { return in.Merged[k] })
-	if in.Moved && !some && it.Moved < retests {
-		it.Moved++
-		st.reset(it)
-		return
-	}
-	it.Reported = true
-	st.markMerged(in.Merged)
-	bs := it.Buildset
-	bs.Result = Success
-	st.count(ReportSuccess)
-	if !all {
-		bs.Result = MergeFailure
-		if len(it.Changes) > 1 || in.Moved {
-			st.send(it, ReportFailure, st.s.Settings.Reporters[ReportFailure])
-		}
-	}
-	st.recordEnd(it, false)
-	st.finish(q, it, in)
-}
-
-// markMerged notes which changes are on their branches now; what depends on them need not wait.
-func (st *stepper) markMerged(merged map[change.Key]bool) {
-	for _, k := range slices.Sorted(maps.Keys(merged)) {
-		if c := st.s.Changes[k]; c != nil && merged[k] {
-			m := *c
-			m.Merged, m.Open = true, false
-			st.s.Changes[k] = &m
-		}
-	}
-}
-
-// finish ends the stay of an item that was reported: the window follows what came of it, and what was
-// tested on top of something that did not land starts over. in is the outcome of its merges, if there were
-// any.
-func (st *stepper) finish(q *Queue, it *Item, in *Reported) {
 	if st.s.Settings.Manager == Dependent {
+		landed := st.noteMerged(it, merged)
 		switch {
-		case in != nil && it.Buildset.Result == Success:
+		case bs.Result == Success && landed:
 			st.widen(q)
-		case it.Buildset.Result == MergeFailure:
+		case bs.Result == Success:
+			bs.Result = MergeFailure
+			if len(it.Changes) > 1 || it.Moved > maxMoved {
+				st.send(it, ReportFailure, st.s.Settings.Reporters[ReportFailure])
+			}
 			st.resetBehind(it)
 		default:
 			st.narrow(q)
 			st.resetBehind(it)
 		}
 	}
+	st.recordEnd(it, false)
 	st.dequeue(it)
 }
 
-// recordStart writes the buildset's first row, once.
-func (st *stepper) recordStart(it *Item) {
-	if !it.Live || it.Buildset.Started {
+// noteMerged marks the changes that landed, and tells whether all did.
+func (st *stepper) noteMerged(it *Item, merged map[change.Key]bool) bool {
+	all := true
+	for _, k := range it.Changes {
+		c := st.s.Changes[k]
+		if !merged[k] {
+			all = all && c != nil && c.Merged
+			continue
+		}
+		if c == nil {
+			continue
+		}
+		d := *c
+		d.Merged, d.Open, d.Status = true, false, "MERGED"
+		st.s.Changes[k] = &d
+		if st.s.Tenant.WantMerged {
+			st.emit(&Emit{Event: event.Event{
+				ID: it.Event.ID, Connection: "zuul", Driver: "zuul", Type: "project-change-merged",
+				Project: d.Project, Branch: d.Branch, Ref: d.Ref, Number: d.Number, Patchset: d.Patchset,
+				Tenant: st.s.Tenant.Name, At: st.now, Received: st.now, Change: &d,
+			}})
+		}
+	}
+	return all
+}
+
+// reported takes the outcome of merges in. Where nothing landed because the branch had moved, what was
+// tested is not what would land: the item is tested again.
+func (st *stepper) reported(in *Reported) {
+	it, _ := st.buildset(in.Item, in.Buildset)
+	if it == nil || it.Merging != in.Report {
 		return
 	}
-	it.Buildset.Started = true
+	q := st.queueOf(it)
+	it.Merging = ""
 	st.touch(it)
+	any := slices.ContainsFunc(it.Changes, func(k change.Key) bool { return in.Merged[k] })
+	if in.Moved && !any {
+		if it.Moved++; it.Moved <= maxMoved {
+			it.Buildset.Result = ""
+			st.reset(it)
+			return
+		}
+	}
+	st.finish(q, it, in.Merged)
+}
+
+// reportStart tells once that jobs begin.
+func (st *stepper) reportStart(it *Item) {
+	if len(st.s.Settings.Reporters[ReportStart]) == 0 {
+		return
+	}
+	if st.reportOn(it, ReportStart) {
+		it.ReportedStart = true
+		st.touch(it)
+	}
+}
+
+// reportOn tells of enqueueing, starting or dequeueing; a disabled pipeline does not.
+func (st *stepper) reportOn(it *Item, a Action) bool {
+	if st.s.Disabled && a != ReportDequeue {
+		return false
+	}
+	st.send(it, a, st.s.Settings.Reporters[a])
+	return true
+}
+
+// send emits a report with the texts that the action asks for; nil where nobody is told.
+func (st *stepper) send(it *Item, action Action, reporters []Reporter) *Report {
+	if len(reporters) == 0 {
+		return nil
+	}
+	bs := it.Buildset
+	r := &Report{
+		ID: st.id(), Item: it.ID, Buildset: bs.ID, Action: action, Changes: st.withFiles(it),
+		Reporters: reporters, Messages: map[change.Key]Text{}, URL: st.url(it), Event: it.Event,
+		Result: bs.Result, Start: it.Enqueued,
+	}
+	if bs.Merge != nil {
+		r.Commits = bs.Merge.Commits
+	}
+	for _, c := range r.Changes {
+		r.Messages[c.Key()] = st.text(it, c, action)
+		if mode := st.s.Tenant.Projects[c.Project.Canonical()].MergeMode; mode != "" {
+			if r.Modes == nil {
+				r.Modes = map[change.Key]string{}
+			}
+			r.Modes[c.Key()] = mode
+		}
+	}
+	st.emit(r)
+	return r
+}
+
+// recordStart writes that a buildset with jobs began.
+func (st *stepper) recordStart(it *Item) {
+	it.Buildset.Started = true
 	st.emit(&Record{Buildset: st.row(it)})
 }
 
-// recordEnd writes the buildset's last row, where it had jobs or errors, or always.
+// recordEnd writes what became of the buildset, if there is anything to tell: jobs, errors, or always.
 func (st *stepper) recordEnd(it *Item, always bool) {
 	bs := it.Buildset
-	if !always && !bs.Started && len(bs.Problems) == 0 && bs.Conflict == "" {
-		return
+	jobs := bs.Graph != nil && len(bs.Graph.Jobs) > 0
+	if always || jobs || len(bs.Problems) > 0 || bs.Conflict != "" {
+		st.emit(&Record{Buildset: st.row(it)})
 	}
-	r := st.row(it)
-	r.Result = bs.Result
-	if len(bs.Problems) > 0 {
-		r.Message = bs.Problems[0].Text
-	} else if bs.Conflict != "" {
-		r.Message = bs.Conflict
-	}
-	st.emit(&Record{Buildset: r})
 }
 
 func (st *stepper) row(it *Item) *BuildsetRecord {
 	bs := it.Buildset
-	r := &BuildsetRecord{ID: bs.ID, Tenant: st.s.Tenant.Name, Pipeline: st.s.Settings.Name,
-		Refs: st.changes(it), Event: it.Event, At: st.now}
+	r := &BuildsetRecord{
+		ID: bs.ID, Tenant: st.s.Tenant.Name, Pipeline: st.s.Settings.Name, Refs: st.withFiles(it),
+		Result: bs.Result, Event: it.Event, At: st.now,
+	}
+	if bs.Result != "" {
+		r.Message = st.summary(it)
+	}
 	for _, js := range bs.Jobs {
 		b := js.Build
-		if b == nil || b.Started.IsZero() || b.Result == Skipped {
+		if b == nil || b.Attempt == 0 {
 			continue
 		}
-		r.First = earlier(r.First, b.Started)
+		if !b.Started.IsZero() && (r.First.IsZero() || b.Started.Before(r.First)) {
+			r.First = b.Started
+		}
 		if b.Ended.After(r.Last) {
 			r.Last = b.Ended
 		}
@@ -225,18 +236,15 @@ func (st *stepper) row(it *Item) *BuildsetRecord {
 	return r
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// recordBuild writes the row of a build that ended. final: it will not be repeated.
+// recordBuild writes what became of a build.
 func (st *stepper) recordBuild(it *Item, j *job.Job, b *Build, final bool) {
 	js := it.Buildset.Jobs[j.ID]
-	st.emit(&Record{Build: &BuildRecord{
+	r := &BuildRecord{
 		Buildset: it.Buildset.ID, Build: *b, JobName: j.Name, Ref: ref(it, j), Voting: j.Voting, Final: final,
-		Nodeset: nodeset(j, js).Name, Provides: j.Provides, Queued: js.Queued, Waited: js.Waiting,
-	}})
+		Nodeset: nodeset(j, js).Name, Provides: j.Provides, Queued: js.Queued,
+	}
+	if !js.Queued.IsZero() && b.Requested.After(js.Queued) {
+		r.Waited = "waited " + b.Requested.Sub(js.Queued).Round(time.Second).String() + " for nodes or semaphores"
+	}
+	st.emit(&Record{Build: r})
 }

@@ -64,7 +64,7 @@ func (st *stepper) buildEnded(in *BuildEnded) {
 	if !in.Started.IsZero() {
 		b.Started = in.Started
 	}
-	if in.Data != nil || !b.Paused {
+	if in.Data != nil || in.SecretData != "" {
 		b.Data, b.SecretData = in.Data, in.SecretData
 	}
 	it.Buildset.Warnings = append(it.Buildset.Warnings, in.Warnings...)
