@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -75,12 +76,13 @@ func ParseContent(data []byte, opts Options) *Content {
 	r := &reader{opts: &opts, lines: c.lines}
 	root, errs := loadYAML(data)
 	for _, e := range errs {
-		r.at = e.span
+		r.at, r.object = e.span, e.object
 		r.fail(NameSyntax, "%s", e.text)
 	}
 	if root != nil {
 		r.document(c, root)
 	}
+	slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	c.problems = r.problems
 	return c
 }

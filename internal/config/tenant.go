@@ -180,7 +180,7 @@ func ParseTenants(path string, data []byte, opts Options) *TenantFile {
 	r := &reader{opts: &opts, lines: strings.Split(string(data), "\n")}
 	root, errs := loadYAML(data)
 	for _, e := range errs {
-		r.at = e.span
+		r.at, r.object = e.span, e.object
 		r.fail(NameSyntax, "%s", e.text)
 	}
 	switch {

@@ -82,10 +82,12 @@ func (n *node) child(name string) *node {
 	return nil
 }
 
-// yamlError is why a document cannot be read, and where.
+// yamlError is why a document, or one item of it, cannot be read, and where. Object is the kind of the
+// item.
 type yamlError struct {
-	span Span
-	text string
+	span   Span
+	text   string
+	object string
 }
 
 // loader converts what the YAML library parsed. Problems are collected; a nil node is one that had
@@ -93,36 +95,35 @@ type yamlError struct {
 type loader struct {
 	errs []yamlError
 	// done memoises the conversion of anchored nodes; a nil entry is one in progress.
-	done  map[*yaml.Node]*node
-	lines int
+	done map[*yaml.Node]*node
 }
 
 func (l *loader) fail(n *yaml.Node, format string, args ...any) *node {
-	l.errs = append(l.errs, yamlError{Span{n.Line, n.Line, n.Column}, fmt.Sprintf(format, args...)})
+	l.errs = append(l.errs, yamlError{span: Span{n.Line, n.Line, n.Column}, text: fmt.Sprintf(format, args...)})
 	return nil
 }
 
 // loadYAML reads one document. A nil node without errors is an empty document.
 func loadYAML(data []byte) (root *node, errs []yamlError) {
 	if len(data) > MaxBytes {
-		return nil, []yamlError{{Span{}, fmt.Sprintf("the file has %d bytes, more than the %d allowed", len(data), MaxBytes)}}
+		return nil, []yamlError{{text: fmt.Sprintf("the file has %d bytes, more than the %d allowed", len(data), MaxBytes)}}
 	}
 	if i := notText(data); i >= 0 {
 		line := 1 + bytes.Count(data[:i], []byte("\n"))
-		return nil, []yamlError{{Span{line, line, 1}, fmt.Sprintf("the file is not UTF-8 text: byte 0x%02x at offset %d", data[i], i)}}
+		return nil, []yamlError{{span: Span{line, line, 1}, text: fmt.Sprintf("the file is not UTF-8 text: byte 0x%02x at offset %d", data[i], i)}}
 	}
 	if line := tooDeep(data); line > 0 {
-		return nil, []yamlError{{Span{line, line, 1}, fmt.Sprintf("values are nested more than %d deep", maxDepth)}}
+		return nil, []yamlError{{span: Span{line, line, 1}, text: fmt.Sprintf("values are nested more than %d deep", maxDepth)}}
 	}
 	doc, err := parseDocument(data)
 	if err != nil {
-		return nil, []yamlError{syntaxError(err)}
+		return nil, []yamlError{syntaxError(err, data)}
 	}
 	if doc == nil || len(doc.Content) == 0 {
 		return nil, nil
 	}
 	l := &loader{done: map[*yaml.Node]*node{}}
-	n := l.convert(doc.Content[0], 0)
+	n := l.root(doc.Content[0])
 	if n != nil && n.size > maxValues {
 		n = l.fail(doc.Content[0], "aliases expand to more than %d values", maxValues)
 	}
@@ -209,19 +210,51 @@ func parseDocument(data []byte) (doc *yaml.Node, err error) {
 	return doc, nil
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+var (
+	yamlLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+	yamlAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
+)
 
-func syntaxError(err error) yamlError {
-	text := err.Error()
-	e := yamlError{text: text}
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		e.text = text[len(m[0]):]
+// syntaxError finds the place in the library's message. It tells no line for the first one, nor for
+// anchors.
+func syntaxError(err error, data []byte) yamlError {
+	e := yamlError{text: err.Error(), span: Span{1, 1, 1}}
+	if m := yamlLine.FindStringSubmatch(e.text); m != nil {
+		e.text = e.text[len(m[0]):]
 		if n, _ := strconv.Atoi(m[1]); n > 0 {
 			e.span = Span{n, n, 1}
 		}
 	}
+	if m := yamlAnchor.FindStringSubmatch(e.text); m != nil {
+		if i := bytes.Index(data, []byte("*"+m[1])); i >= 0 {
+			n := 1 + bytes.Count(data[:i], []byte("\n"))
+			e.span = Span{n, n, i - bytes.LastIndexByte(data[:i], '\n')}
+		}
+	}
 	e.text = "the YAML cannot be read: " + e.text
 	return e
+}
+
+// root converts the document. In a list, an item that cannot be read does not hide the others.
+func (l *loader) root(n *yaml.Node) *node {
+	if n.Kind != yaml.SequenceNode || n.Anchor != "" {
+		return l.convert(n, 0)
+	}
+	out := &node{kind: kindList, size: 1, span: Span{n.Line, n.Line, n.Column}}
+	for _, c := range n.Content {
+		before := len(l.errs)
+		if v := l.convert(c, 1); v != nil {
+			out.list = append(out.list, v)
+			out.add(v)
+			continue
+		}
+		if c.Kind == yaml.MappingNode && len(c.Content) > 0 {
+			for i := range l.errs[before:] {
+				l.errs[before+i].object = c.Content[0].Value
+			}
+		}
+	}
+	return out
 }
 
 func (l *loader) convert(n *yaml.Node, depth int) *node {

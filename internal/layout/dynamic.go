@@ -73,36 +73,27 @@ func (l *Layout) Redo(in DynamicInput) Dynamic {
 	return Dynamic{Layout: l.speculate(in.Proposed, false)}
 }
 
-// decide is the table of what is used and what blocks.
+// decide is the table of what is used and what blocks. Only problems that concern the item count.
 func (l *Layout) decide(trusted, untrusted *Layout, in DynamicInput) Dynamic {
+	var trustedProblems, problems []config.Problem
+	if trusted != nil {
+		trustedProblems = l.relevant(trusted, in)
+	}
+	if untrusted != nil {
+		problems = l.relevant(untrusted, in)
+	}
 	switch {
-	case trusted == nil && untrusted == nil:
-		return Dynamic{Layout: l}
-	case untrusted != nil && !untrusted.HasErrors():
-		if trusted != nil && trusted.HasErrors() {
-			// The proposal for the config project is broken, with or without the rest.
-			return l.judge(trusted, untrusted, in)
-		}
-		return Dynamic{Layout: untrusted, Problems: l.relevant(untrusted, in)}
-	case untrusted != nil && trusted != nil && !trusted.HasErrors():
-		problems := l.relevant(untrusted, in)
-		if !hasError(problems) {
-			return Dynamic{Layout: untrusted, Problems: problems}
-		}
+	case hasError(trustedProblems):
+		// The proposal for the config project is broken, with or without the rest.
+		return Dynamic{Problems: trustedProblems}
+	case hasError(problems) && trusted != nil:
 		return Dynamic{Problems: append([]config.Problem{unmerged()}, problems...)}
-	case untrusted != nil:
-		return l.judge(untrusted, untrusted, in)
-	}
-	return l.judge(trusted, l, in)
-}
-
-// judge blocks the item if an error of checked concerns it; else use is used.
-func (l *Layout) judge(checked, use *Layout, in DynamicInput) Dynamic {
-	problems := l.relevant(checked, in)
-	if hasError(problems) {
+	case hasError(problems):
 		return Dynamic{Problems: problems}
+	case untrusted != nil:
+		return Dynamic{Layout: untrusted, Problems: problems}
 	}
-	return Dynamic{Layout: use, Problems: problems}
+	return Dynamic{Layout: l, Problems: trustedProblems}
 }
 
 func unmerged() config.Problem {

@@ -31,7 +31,8 @@ func (z *freezer) finish(g *job.Graph) *freezeError {
 		g.Jobs = append(g.Jobs, &j)
 	}
 	if err := g.Check(); err != nil {
-		return &freezeError{text: err.Error()}
+		i := slices.IndexFunc(z.candidates, func(c *candidate) bool { return len(c.Dependencies) > 0 })
+		return &freezeError{z.candidates[i].attached, "dependencies", err.Error()}
 	}
 	g.Projects = z.projects(g)
 	return nil
