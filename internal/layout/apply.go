@@ -39,6 +39,8 @@ type frozen struct {
 	// pipeline that names the job.
 	last     string
 	attached *Variant
+	// variants are the definitions in the order in which they were applied.
+	variants []*Variant
 }
 
 // freezeError is why a job cannot be frozen, and the definition to blame.
@@ -105,6 +107,7 @@ func (f *frozen) apply(v *Variant) *freezeError {
 	f.Path = append(f.Path, v.definition())
 	f.applied++
 	f.last = v.Name
+	f.variants = append(f.variants, v)
 	return nil
 }
 
