@@ -241,11 +241,13 @@ func (r *reader) secretUses(v *node) []SecretUse {
 				continue
 			}
 		}
-		if s.Var != "" && !ansibleVar.MatchString(s.Var) {
-			r.hint("give it another variable name with {name: ..., secret: " + s.Secret + "}")
-			r.fail(NameSyntax, "Ansible variable name %s is not valid", quote(s.Var))
-		} else if slices.Contains(reservedVars, s.Var) {
+		// A name in the short form is not checked, as in Zuul: secrets named with dashes load, although
+		// no template can refer to them.
+		switch {
+		case slices.Contains(reservedVars, s.Var):
 			r.fail(NameSyntax, "Ansible variable name %s is reserved", quote(s.Var))
+		case i.kind == kindMap && s.Var != "" && !ansibleVar.MatchString(s.Var):
+			r.fail(NameSyntax, "Ansible variable name %s is not valid", quote(s.Var))
 		}
 		out = append(out, s)
 	}

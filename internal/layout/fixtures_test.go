@@ -69,7 +69,7 @@ func parseTree(p change.Project, o *config.TenantProject, branch string, tree ma
 
 // brokenFixtures have errors on purpose.
 var brokenFixtures = map[string]bool{"broken": true, "broken-trusted": true, "change-queues": true,
-	"job-update-broken": true, "secret-inheritance": true}
+	"job-update-broken": true}
 
 func TestFixturesLoad(t *testing.T) {
 	root := fixtureRoot(t)
