@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/api"
@@ -14,7 +15,7 @@ func (s *Server) graph(r *request) (any, error) {
 	if f := s.feeds.of(r.tenant); f != nil {
 		for _, it := range f.snapshot(s.Now()).Items {
 			if it.Buildset == id {
-				g := api.Graph{Buildset: id, Tenant: r.tenant, Pipeline: it.Pipeline, Refs: it.Refs, Live: true, Jobs: it.Jobs, EdgesKnown: true}
+				g := api.Graph{Buildset: id, Tenant: r.tenant, Pipeline: it.Pipeline, Refs: it.Refs, Live: true, Jobs: slices.Clone(it.Jobs), EdgesKnown: true}
 				return s.timed(g)
 			}
 		}

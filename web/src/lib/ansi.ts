@@ -21,9 +21,15 @@ function withoutControls(line: string): string {
   return (last >= 0 ? line.slice(last + 1) : line).replace(/\x1b\[[0-9;?]*[A-Za-ln-z]/g, '').replace(/\x1b\][^\x07]*\x07/g, '')
 }
 
+/** stamped takes the time off a line: the whole of it, the part that people read, and what follows. */
+export function stamped(line: string): { whole: string; time: string; text: string } {
+  const m = /^(\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d)(?:\.\d+)?) \| /.exec(line)
+  return m ? { whole: m[1]!, time: m[2]!, text: line.slice(m[0].length) } : { whole: '', time: '', text: line }
+}
+
 /** kind tells lines that a reader looks for: results, tasks, errors. */
 export function kind(line: string): '' | 'task' | 'play' | 'error' | 'changed' | 'ok' {
-  const text = plain(line).replace(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? \| /, '')
+  const text = plain(stamped(line).text)
   if (/^PLAY (\[|RECAP)/.test(text) || /^(PRE-RUN|RUN|POST-RUN) (START|END)/.test(text)) return 'play'
   if (/^TASK \[/.test(text)) return 'task'
   if (/^(fatal|failed): |^ERROR|^Traceback|^\S+ \| (ERROR|FAILED)/.test(text) || /\bERROR\b/.test(text)) return 'error'

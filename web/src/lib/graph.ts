@@ -46,12 +46,21 @@ export function draw(jobs: Job[], critical: string[] = []): Drawing {
     const n = g.node(job.id)
     return { job, x: n.x - boxWidth / 2, y: n.y - boxHeight / 2, w: boxWidth, h: boxHeight }
   })
+  const place = new Map(boxes.map((b) => [b.job.id, b]))
   const lines = edges.map((e) => {
+    // From the middle of the right side to the middle of the left one; dagre knows the way between.
+    const [from, to] = [place.get(e.from)!, place.get(e.to)!]
+    const way = [{ x: from.x + from.w, y: from.y + from.h / 2 }, ...between(g.edge(e.from, e.to).points), { x: to.x, y: to.y + to.h / 2 }]
     const at = critical.indexOf(e.to)
-    return { path: curve(g.edge(e.from, e.to).points), soft: e.soft, critical: at > 0 && critical[at - 1] === e.from }
+    return { path: curve(way), soft: e.soft, critical: at > 0 && critical[at - 1] === e.from }
   })
   const size = g.graph()
   return { width: size.width ?? 0, height: size.height ?? 0, boxes, lines }
+}
+
+/** between are the points by which an edge avoids boxes; between neighbours there is nothing to avoid. */
+function between(points: { x: number; y: number }[]): { x: number; y: number }[] {
+  return points.length > 3 ? points.slice(1, -1) : []
 }
 
 /** curve goes softly through dagre's points. */

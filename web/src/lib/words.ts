@@ -25,8 +25,8 @@ const jobs: Record<string, Word> = {
 
 const items: Record<string, Word> = {
   queued: { icon: '◷', word: 'queued', tone: 'wait' },
-  merging: { icon: '⑂', word: 'merging', tone: 'run' },
-  configuring: { icon: '⚙', word: 'preparing', tone: 'run' },
+  merging: { icon: '»', word: 'merging', tone: 'run' },
+  configuring: { icon: '≡', word: 'preparing', tone: 'run' },
   running: { icon: '▸', word: 'running', tone: 'run' },
   failing: { icon: '!', word: 'failing', tone: 'bad' },
   succeeded: { icon: '✓', word: 'passed', tone: 'good' },
