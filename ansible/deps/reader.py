@@ -260,6 +260,8 @@ def guard_lookups(templar):
                 for a in args:
                     if str(a).startswith("/") and not str(a).startswith(ROOT + os.sep):
                         raise AnsibleError(f"{a} is outside of the repository")
+                    if str(a).startswith("/"):
+                        READS.add(os.path.realpath(str(a)), "files")
             return _original(which, *args, **kwargs)
         templar.environment.globals[name] = call
 

@@ -137,7 +137,6 @@ func (c *checkout) settle(name string, seen map[string]bool) *effective {
 	seen[name] = true
 	if p := defs[0].Parent; p.Set && p.Value != "" {
 		e = c.settle(p.Value, seen)
-		e.matchersInherited()
 	}
 	for _, d := range defs {
 		c.apply(e, d)
@@ -147,10 +146,6 @@ func (c *checkout) settle(name string, seen map[string]bool) *effective {
 	e.at = deps.Place{File: defs[0].file, Line: defs[0].Span.Line}
 	return e
 }
-
-// matchersInherited does nothing to what a child inherits; files and dependencies of a parent hold until
-// the child sets its own.
-func (e *effective) matchersInherited() {}
 
 func (c *checkout) apply(e *effective, d placed) {
 	if d.Run.Set {

@@ -1,0 +1,391 @@
+package read
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	ansibledeps "github.com/gozer-ci/gozer/ansible/deps"
+	"github.com/gozer-ci/gozer/internal/deps"
+)
+
+// Options say what is read and how.
+type Options struct {
+	// Path is the checkout.
+	Path string
+	// Python is that of an environment with ansible-core. Empty: the one beside ansible-playbook on PATH.
+	Python string
+	// Cache is a folder for what was read, by content; empty: nothing is kept.
+	Cache string
+	// Inventory are sources that go before those that are found.
+	Inventory []string
+	// Limit bounds the whole reading (5 minutes where 0), InventoryLimit one source (20 seconds).
+	Limit, InventoryLimit time.Duration
+	// Progress is told what is being read; it may be nil.
+	Progress func(text string)
+}
+
+// ErrNoAnsible is returned (wrapped) where no Python with ansible-core can be found.
+var ErrNoAnsible = errors.New("no Ansible was found: name its Python, or have ansible-playbook on PATH")
+
+// Repo reads a checkout: its Zuul configuration, and the content of the jobs that run playbooks.
+func Repo(ctx context.Context, o Options) (*deps.Repo, error) {
+	c, err := openCheckout(ctx, o.Path)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := c.settings()
+	if err != nil {
+		return nil, err
+	}
+	if len(o.Inventory) > 0 {
+		settings.Inventory = o.Inventory
+	}
+	r := &deps.Repo{Files: c.files, Settings: settings, Semaphores: c.semaphores(), Inventory: c.inventory(settings), Pipelines: c.pipelines()}
+	for _, f := range c.conf {
+		for _, p := range f.Problems() {
+			r.Problems = append(r.Problems, deps.Problem{At: deps.Place{File: p.Source.Path, Line: p.Line}, Text: p.Short})
+		}
+	}
+	q := c.request(r, o)
+	out, err := o.content(ctx, c, q)
+	if err != nil {
+		return nil, err
+	}
+	if err := take(r, out); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// request is what the Python program takes, see there.
+type request struct {
+	Root             string              `json:"root"`
+	Inventory        []string            `json:"inventory"`
+	Hosts            map[string][]string `json:"hosts"`
+	InventorySeconds int                 `json:"inventory_seconds"`
+	Playbooks        []playbook          `json:"playbooks"`
+}
+
+type playbook struct {
+	ID   string         `json:"id"`
+	Path string         `json:"path"`
+	Vars map[string]any `json:"vars"`
+}
+
+// request adds the jobs that run playbooks to r, and asks for their content.
+func (c *checkout) request(r *deps.Repo, o Options) request {
+	limit := o.InventoryLimit
+	if limit == 0 {
+		limit = 20 * time.Second
+	}
+	q := request{Root: c.root, Inventory: r.Inventory, Hosts: map[string][]string{}, InventorySeconds: int(limit.Seconds())}
+	used := map[string]bool{}
+	for _, p := range r.Pipelines {
+		for _, m := range p.Members {
+			used[m.Job] = true
+		}
+	}
+	for _, name := range c.names {
+		e := c.settle(name, map[string]bool{})
+		paths, inner := c.playbooks(e)
+		if e.abstract || len(paths) == 0 || !used[name] {
+			continue
+		}
+		r.Jobs = append(r.Jobs, deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers})
+		if !inner {
+			for _, n := range e.nodes {
+				for _, host := range n.Names {
+					q.Hosts[host] = groupsOf(e, host)
+				}
+			}
+		}
+		for _, path := range paths {
+			vars := map[string]any{}
+			if !inner {
+				vars = e.vars
+			}
+			q.Playbooks = append(q.Playbooks, playbook{ID: name, Path: path, Vars: vars})
+		}
+	}
+	return q
+}
+
+func groupsOf(e *effective, host string) []string {
+	out := []string{}
+	for _, g := range e.groups {
+		for _, n := range g.Nodes {
+			if n == host {
+				out = append(out, g.Name)
+			}
+		}
+	}
+	return out
+}
+
+// content asks the Python program, or the cache.
+func (o Options) content(ctx context.Context, c *checkout, q request) ([]byte, error) {
+	python, err := o.python()
+	if err != nil {
+		return nil, err
+	}
+	in, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	kept := ""
+	if o.Cache != "" {
+		key, err := c.key(in, python)
+		if err != nil {
+			return nil, err
+		}
+		kept = filepath.Join(o.Cache, key+".jsonl")
+		if data, err := os.ReadFile(kept); err == nil {
+			return data, nil
+		}
+	}
+	out, err := o.run(ctx, python, in, len(q.Playbooks))
+	if err != nil {
+		return nil, err
+	}
+	if kept != "" {
+		if err := keep(kept, out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (o Options) python() (string, error) {
+	if o.Python != "" {
+		if _, err := os.Stat(o.Python); err != nil {
+			return "", fmt.Errorf("%w (%w)", ErrNoAnsible, err)
+		}
+		return o.Python, nil
+	}
+	program, err := exec.LookPath("ansible-playbook")
+	if err != nil {
+		return "", ErrNoAnsible
+	}
+	if real, err := filepath.EvalSymlinks(program); err == nil {
+		program = real
+	}
+	for _, name := range []string{"python", "python3"} {
+		p := filepath.Join(filepath.Dir(program), name)
+		if _, err := os.Stat(p); err == nil {
+			return p, nil
+		}
+	}
+	return "", ErrNoAnsible
+}
+
+// key is the hash of everything that the answer depends on.
+func (c *checkout) key(in []byte, python string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n", python, ansibledeps.Reader)
+	h.Write(in)
+	for _, f := range c.files {
+		data, err := os.ReadFile(filepath.Join(c.root, f))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "\n%s %d\n", f, len(data))
+		h.Write(data)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func keep(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err := tmp.Write(data); err != nil {
+		return errors.Join(err, tmp.Close())
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+// run starts the program in a temporary home, and passes its progress on.
+func (o Options) run(ctx context.Context, python string, in []byte, books int) ([]byte, error) {
+	limit := o.Limit
+	if limit == 0 {
+		limit = 5 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "gozer-deps-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "reader.py")
+	if err := os.WriteFile(program, ansibledeps.Reader, 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, python, program)
+	cmd.Env = append(os.Environ(), "ANSIBLE_HOME="+filepath.Join(dir, "home"), "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Stdin = bytes.NewReader(in)
+	cmd.WaitDelay = time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", python, err)
+	}
+	out, ended := o.follow(pipe, books)
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() == context.DeadlineExceeded:
+		return nil, fmt.Errorf("reading the playbooks took more than %s", limit)
+	case !ended && strings.Contains(stderr.String(), "No module named 'ansible"):
+		return nil, fmt.Errorf("%s: %w", python, ErrNoAnsible)
+	case err != nil || !ended:
+		return nil, fmt.Errorf("read the playbooks with %s: %w: %s", python, errors.Join(err, ctx.Err()), lastLine(stderr.String()))
+	}
+	return out, nil
+}
+
+// follow collects the lines; ended tells whether the last one was there.
+func (o Options) follow(r io.Reader, books int) (out []byte, ended bool) {
+	in := bufio.NewReaderSize(r, 1<<16)
+	done := 0
+	for {
+		line, err := in.ReadBytes('\n')
+		out = append(out, line...)
+		switch {
+		case bytes.HasPrefix(line, []byte(`{"kind": "end"`)):
+			ended = true
+		case bytes.HasPrefix(line, []byte(`{"kind": "playbook"`)):
+			done++
+			var b struct{ Path string }
+			if json.Unmarshal(line, &b) == nil && o.Progress != nil {
+				o.Progress(fmt.Sprintf("%d of %d playbooks: %s", done, books, b.Path))
+			}
+		}
+		if err != nil {
+			return out, ended
+		}
+	}
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
+
+// line is any line of the program.
+type line struct {
+	Kind     string
+	Playbook string
+	ID       string
+	Text     string
+	File     string
+	Line     int
+	OK       bool
+	Name     string
+	Pattern  string
+	Module   string
+	Role     string
+	Hosts    json.RawMessage
+	Files    map[string]map[string]deps.Variable
+	Reads    map[string]string
+	Uses     []string
+	External []string
+	Args     map[string]any
+	Delegate any `json:"delegate_to"`
+	Handler  bool
+	Tolerant bool
+	When     []string
+	Lookups  []string
+}
+
+// take puts the lines into the repository.
+func take(r *deps.Repo, out []byte) error {
+	for text := range bytes.Lines(out) {
+		var l line
+		if err := json.Unmarshal(text, &l); err != nil {
+			return fmt.Errorf("read an answer of Ansible's reader: %w", err)
+		}
+		at := deps.Place{File: l.File, Line: l.Line}
+		switch l.Kind {
+		case "inventory":
+			r.Variables = l.Files
+			if err := json.Unmarshal(l.Hosts, &r.Hosts); err != nil {
+				return err
+			}
+		case "problem":
+			r.Problems = append(r.Problems, deps.Problem{Job: l.Playbook, At: at, Text: l.Text})
+		case "play":
+			p := deps.Play{Name: l.Name, Pattern: l.Pattern, At: at}
+			if err := json.Unmarshal(l.Hosts, &p.Hosts); err != nil {
+				return err
+			}
+			if j := r.Job(l.Playbook); j != nil {
+				j.Plays = append(j.Plays, p)
+			}
+		case "task":
+			if err := takeTask(r, l, at); err != nil {
+				return err
+			}
+		case "playbook":
+			takePlaybook(r, l)
+		}
+	}
+	for _, p := range r.Problems {
+		if j := r.Job(p.Job); j != nil && (strings.Contains(p.Text, "unknown") || strings.Contains(p.Text, "reading stopped")) {
+			j.Partial = true
+		}
+	}
+	return nil
+}
+
+func takeTask(r *deps.Repo, l line, at deps.Place) error {
+	at.Task = l.Name
+	t := deps.Task{Name: l.Name, Module: l.Module, Args: l.Args, Role: l.Role, At: at, Handler: l.Handler, Delegate: l.Delegate,
+		Guarded: len(l.When) > 0, Tolerant: l.Tolerant, Lookups: l.Lookups}
+	if err := json.Unmarshal(l.Hosts, &t.Hosts); err != nil {
+		return err
+	}
+	if j := r.Job(l.Playbook); j != nil {
+		j.Tasks = append(j.Tasks, t)
+	}
+	return nil
+}
+
+func takePlaybook(r *deps.Repo, l line) {
+	j := r.Job(l.ID)
+	if j == nil {
+		return
+	}
+	if j.Reads == nil {
+		j.Reads = map[string]string{}
+	}
+	for f, why := range l.Reads {
+		j.Reads[f] = why
+	}
+	j.Uses = append(j.Uses, l.Uses...)
+	j.External = append(j.External, l.External...)
+	j.Partial = j.Partial || !l.OK
+}
