@@ -37,7 +37,10 @@ type ServeConfig struct {
 	// Once: a request that a vanished worker had begun is not begun again; it is handed out with
 	// Task.Lost, so that the worker can tell that it was lost.
 	Once bool
-	Log  *slog.Logger
+	// Claimed, where set, is told of each task before its handler begins, in the order of the claims. It
+	// must not block.
+	Claimed func(*Task)
+	Log     *slog.Logger
 }
 
 // Signal is a word to whoever works on a request.
@@ -331,6 +334,9 @@ func (sv *server) claim(ctx context.Context, name string, w waiting) error {
 	tctx, cancel := context.WithCancelCause(ctx)
 	run := &running{t, cancel}
 	sv.tasks[name] = run
+	if sv.c.Claimed != nil {
+		sv.c.Claimed(t)
+	}
 	for sig, v := range sv.signals[name] {
 		run.say(Signal{sig, v})
 	}
