@@ -20,6 +20,8 @@ type Quarantine struct {
 	repo *Repo
 	dir  string
 	env  []string
+	// ended: it was accepted or dropped.
+	ended bool
 }
 
 // unpackLimit is how many objects a pack must have to be kept as a pack, as with git's own server.
@@ -53,12 +55,18 @@ func (r *Repo) Receive(ctx context.Context, pack io.Reader, maxBytes int64) (*Qu
 	return q, nil
 }
 
-// Drop throws the objects away.
-func (q *Quarantine) Drop() error { return os.RemoveAll(q.dir) }
+// Drop throws the objects away; after Accept it does nothing.
+func (q *Quarantine) Drop() error {
+	q.ended = true
+	return os.RemoveAll(q.dir)
+}
 
-// Accept makes the objects part of the repository. Objects that a pack index names are there
-// before the index is.
+// Accept makes the objects part of the repository; again does nothing. Objects that a pack index names
+// are there before the index is.
 func (q *Quarantine) Accept() error {
+	if q.ended {
+		return nil
+	}
 	var files []string
 	err := filepath.WalkDir(q.dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,4 +159,114 @@ func TestPushWithoutChangeIDIsRefused(t *testing.T) {
 	if _, err := x.Change(t.Context(), x.project(), "1", ""); !errors.Is(err, forge.ErrNotFound) {
 		t.Errorf("a refused push left something: %v", err)
 	}
+}
+
+// served is a forge behind HTTP, and a clone of its project.
+func served(t *testing.T) (*fixture, *Client) {
+	t.Helper()
+	x := newFixture(t)
+	srv := httptest.NewServer(x.Handler())
+	t.Cleanup(srv.Close)
+	x.BaseURL = srv.URL
+	x.run("remote", "add", "origin", srv.URL+"/org/project")
+	x.run("fetch", "-q", "origin")
+	hook, err := http.Get(srv.URL + "/tools/hooks/commit-msg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hook.Body.Close()
+	text, err := io.ReadAll(hook.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(x.work, ".git/hooks/commit-msg"), text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return x, &Client{URL: srv.URL, User: "ada"}
+}
+
+func (x *fixture) commitFile(file, text string, commit ...string) {
+	x.t.Helper()
+	if err := os.WriteFile(filepath.Join(x.work, file), []byte(text), 0o600); err != nil {
+		x.t.Fatal(err)
+	}
+	x.run("add", "-A")
+	x.run(append([]string{"commit", "-q"}, commit...)...)
+}
+
+// refusedPush pushes and gives what git said of the refusal.
+func (x *fixture) refusedPush(args ...string) string {
+	x.t.Helper()
+	cmd := exec.Command("git", append([]string{"push"}, args...)...)
+	cmd.Dir = x.work
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		x.t.Errorf("git push %v went through:\n%s", args, out)
+	}
+	return string(out)
+}
+
+// People push with git as it is: a change, its next patch set, a chain of two, and everything else is
+// refused in words that help.
+func TestGitOverHTTP(t *testing.T) {
+	x, client := served(t)
+	ctx := t.Context()
+	x.commitFile("a", "a\n", "-m", "add a")
+	if out := x.run("push", "origin", "HEAD:refs/for/main%topic=letters"); !strings.Contains(out, "/c/org/project/+/1 add a [new]") {
+		t.Errorf("the push did not tell the change's address:\n%s", out)
+	}
+	x.commitFile("a", "b\n", "--amend", "--no-edit")
+	x.run("push", "-q", "origin", "HEAD:refs/for/main")
+	x.commitFile("b", "b\n", "-m", "add b")
+	x.run("push", "-q", "origin", "HEAD:refs/for/main")
+	d, err := client.Change(ctx, 1)
+	if err != nil || d.Patchset != 2 || d.Topic != "letters" {
+		t.Fatalf("change 1 reads %+v, %v", d, err)
+	}
+	c, err := x.Change(ctx, x.project(), "2", "")
+	if err != nil || len(c.GitNeeds) != 1 || c.GitNeeds[0] != change.ChangeKey(x.project(), "1", "2") {
+		t.Errorf("change 2 needs %v (%v), want change 1", c.GitNeeds, err)
+	}
+	if err := client.Review(ctx, 1, Review{Message: "good", Votes: map[string]int{"Code-Review": 2}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Review(ctx, 1, Review{Votes: map[string]int{"Code-Review": 7}}); !Refused(err) {
+		t.Errorf("a vote of 7 gave %v, want a refusal", err)
+	}
+	if text, err := client.Diff(ctx, 2, 0); err != nil || !strings.Contains(text, "+b") {
+		t.Errorf("the diff reads %q, %v", text, err)
+	}
+	if list, err := client.Changes(ctx, Filter{Status: StatusNew}); err != nil || len(list) != 2 {
+		t.Errorf("%d changes are listed, %v, want 2", len(list), err)
+	}
+	x.run("fetch", "-q", "origin", "refs/changes/01/1/2")
+	for _, r := range []struct{ ref, says string }{
+		{"HEAD:refs/for/mian", "there are: main"},
+		{"HEAD:main", "refs/for/main"},
+		{"HEAD:refs/changes/01/1/3", "refs/for/main"},
+		{"HEAD:refs/for/main", "no new changes"},
+		{"HEAD:refs/for/main%frobnicate", "not known"},
+	} {
+		if out := x.refusedPush("origin", r.ref); !strings.Contains(out, r.says) {
+			t.Errorf("push of %s was refused without %q:\n%s", r.ref, r.says, out)
+		}
+	}
+}
+
+// The administrator pushes to branches; the push is an event.
+func TestAdministratorPushesDirectly(t *testing.T) {
+	x, _ := served(t)
+	x.commitFile("a", "a\n", "-m", "direct")
+	u := strings.Replace(x.BaseURL, "http://", "http://admin:"+x.AdminToken+"@", 1) + "/a/org/project.git"
+	x.run("push", "-q", u, "HEAD:main", "HEAD:refs/heads/stable", "HEAD:refs/tags/v1")
+	var refs []string
+	for _, e := range x.events {
+		refs = append(refs, e.Type+" "+e.Ref)
+	}
+	slices.Sort(refs)
+	if want := []string{"ref-updated main", "ref-updated refs/tags/v1", "ref-updated stable"}; !slices.Equal(refs, want) {
+		t.Errorf("events %q, want %q", refs, want)
+	}
+	wrong := strings.Replace(x.BaseURL, "http://", "http://admin:nonsense@", 1) + "/a/org/project.git"
+	x.refusedPush(wrong, "HEAD:refs/heads/other")
 }
