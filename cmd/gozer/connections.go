@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gozer-ci/gozer/internal/api"
 	"github.com/gozer-ci/gozer/internal/forge"
+	"github.com/gozer-ci/gozer/internal/forge/local"
 	"github.com/gozer-ci/gozer/internal/settings"
 )
 
@@ -18,16 +22,35 @@ type connection struct {
 }
 
 // drivers make the connections of the configuration: the one place that knows which forges there are.
-var drivers = map[string]func(*process, settings.Connection) (*connection, error){}
+var drivers = map[string]func(context.Context, *process, settings.Connection) (*connection, error){
+	"local": openLocal,
+}
 
-func (p *process) openForges(context.Context) error {
+// mountPoint is where the built-in forge of a name is served.
+func mountPoint(name string) string { return "/forge/" + name + "/" }
+
+// openLocal opens the built-in forge.
+func openLocal(ctx context.Context, p *process, c settings.Connection) (*connection, error) {
+	at := mountPoint(c.Name)
+	f, err := local.New(ctx, local.Config{
+		Name: c.Name, Host: c.Host, Dir: c.Path, Store: p.kv, BaseURL: strings.TrimSuffix(p.set.Root, "/") + strings.TrimSuffix(at, "/"),
+		Projects: c.Projects, AdminToken: c.Admin, Log: p.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.onClose(f.Close)
+	return &connection{Forge: f, mounts: map[string]http.Handler{at: http.StripPrefix(strings.TrimSuffix(at, "/"), f.Handler())}}, nil
+}
+
+func (p *process) openForges(ctx context.Context) error {
 	var all []forge.Forge
 	for _, c := range p.set.Connections {
 		make := drivers[c.Driver]
 		if make == nil {
 			return fmt.Errorf("connection %s: this gozer has no driver %q yet", c.Name, c.Driver)
 		}
-		f, err := make(p, c)
+		f, err := make(ctx, p, c)
 		if err != nil {
 			return fmt.Errorf("connection %s: %w", c.Name, err)
 		}
@@ -41,13 +64,13 @@ func (p *process) openForges(context.Context) error {
 
 // serveForges receives the events of those connections that do it by themselves.
 func (p *process) serveForges(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
 	for _, c := range p.connections {
 		if s, ok := c.Forge.(forge.Source); ok {
-			return s.Serve(ctx, p.sink)
+			g.Go(func() error { return s.Serve(ctx, p.sink) })
 		}
 	}
-	<-ctx.Done()
-	return ctx.Err()
+	return g.Wait()
 }
 
 // shown is what the API tells of the connections.

@@ -68,8 +68,8 @@ func (p *process) has(role string) bool { return slices.Contains(p.roles, role) 
 
 // open makes everything that the roles stand on, in an order in which the first thing that is wrong is the
 // one that is told. What it opened is closed again where it fails.
-func open(ctx context.Context, set *settings.Settings, roles []string, log *slog.Logger) (p *process, err error) {
-	p = &process{set: set, roles: roles, log: log, id: newProcessID(), providers: map[string]provider.Provider{}}
+func open(ctx context.Context, set *settings.Settings, roles []string, log *slog.Logger) (_ *process, err error) {
+	p := &process{set: set, roles: roles, log: log, id: newProcessID(), providers: map[string]provider.Provider{}}
 	defer func() {
 		if err != nil {
 			p.close()

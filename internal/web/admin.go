@@ -90,7 +90,7 @@ func (s *Server) enqueue(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	e := event.Event{ID: uuid.NewString(), Connection: p.Connection, Driver: "zuul", Type: "enqueue", Project: p, Received: s.Now(),
+	e := event.Event{ID: uuid.NewString(), Connection: p.Connection, Driver: "operator", Type: event.OperatorEnqueue, Project: p, Received: s.Now(),
 		Tenant: r.tenant, Pipeline: q.Pipeline, Forced: true, User: r.who}
 	switch {
 	case (q.Change == "") == (q.Ref == ""):

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/gozer-ci/gozer/internal/api"
+	terminal "github.com/gozer-ci/gozer/internal/api/term"
+)
+
+// serverFlags are those of every command that asks a server.
+type serverFlags struct{ url, token, tenant string }
+
+func (s *serverFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.url, "server", envOr("GOZER_SERVER", "http://127.0.0.1:8090"), "address of the server ($GOZER_SERVER)")
+	cmd.Flags().StringVar(&s.token, "token", os.Getenv("GOZER_TOKEN"), "your token, where the server wants one ($GOZER_TOKEN)")
+	cmd.Flags().StringVarP(&s.tenant, "tenant", "t", os.Getenv("GOZER_TENANT"), "tenant ($GOZER_TENANT; the only one)")
+}
+
+// open makes the client and finds the tenant.
+func (s *serverFlags) open(cmd *cobra.Command) (*api.Client, string, error) {
+	c := api.New(api.ClientConfig{URL: s.url, Token: s.token})
+	if s.tenant != "" {
+		return c, s.tenant, nil
+	}
+	names, err := c.Tenants(cmd.Context())
+	if err != nil {
+		return nil, "", err
+	}
+	if len(names) != 1 {
+		return nil, "", fmt.Errorf("name the tenant with --tenant; there are: %s", strings.Join(names, ", "))
+	}
+	return c, names[0], nil
+}
+
+func statusCommand() *cobra.Command {
+	var s serverFlags
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show what the pipelines do, live on a terminal", GroupID: "use", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, tenant, err := s.open(cmd)
+			if err != nil {
+				return err
+			}
+			show := terminal.ShowConfig{Client: c, Tenant: tenant, Out: cmd.OutOrStdout()}
+			if fd := int(os.Stdout.Fd()); term.IsTerminal(fd) {
+				show.Size = func() (int, int) {
+					w, h, err := term.GetSize(fd)
+					if err != nil {
+						return 80, 24
+					}
+					return w, h
+				}
+			}
+			return terminal.Show(cmd.Context(), show)
+		},
+	}
+	s.add(cmd)
+	return cmd
+}
+
+func logsCommand() *cobra.Command {
+	var s serverFlags
+	var follow bool
+	cmd := &cobra.Command{
+		Use: "logs BUILD", Short: "Print the log of a build, or follow it", GroupID: "use", Args: cobra.ExactArgs(1),
+		Long: "BUILD is a build's UUID, or the name of a job: its newest build.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, tenant, err := s.open(cmd)
+			if err != nil {
+				return err
+			}
+			build := args[0]
+			if strings.Count(build, "-") != 4 || len(build) != 36 {
+				builds, err := c.Builds(cmd.Context(), tenant, url.Values{"job_name": {build}, "limit": {"1"}})
+				if err != nil {
+					return err
+				}
+				if len(builds) == 0 {
+					return fmt.Errorf("tenant %s has no build of a job %q that has ended", tenant, build)
+				}
+				build = builds[0].UUID
+			}
+			return c.Log(cmd.Context(), build, 0, follow, func(lines []string) error {
+				for _, l := range lines {
+					fmt.Fprintln(cmd.OutOrStdout(), l)
+				}
+				return nil
+			})
+		},
+	}
+	s.add(cmd)
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the build ends")
+	return cmd
+}
