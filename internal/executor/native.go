@@ -108,7 +108,12 @@ func (b *build) facts(p *playbook, phase string, index int, f flags, secrets obj
 
 // nativeHere runs the program in a sandbox, in the project's folder of the workspace.
 func (b *build) nativeHere(ctx context.Context, p *playbook, phase string, index int, vars map[string]string) (int, []byte, error) {
-	box := b.box(nil, p, phase, index)
+	// Where there is an Ansible for the job, programs find it on their PATH: many check playbooks.
+	ans, err := b.ansible()
+	if err != nil {
+		ans = nil
+	}
+	box := b.box(ans, p, phase, index)
 	out, err := os.MkdirTemp(b.dir.hidden(), "result")
 	if err != nil {
 		return 0, nil, err
@@ -124,7 +129,7 @@ func (b *build) nativeHere(ctx context.Context, p *playbook, phase string, index
 		defer close(done)
 		b.nativeOutput(r)
 	}()
-	env := b.environ(nil)
+	env := b.environ(ans)
 	for _, k := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, k+"="+vars[k])
 	}

@@ -180,4 +180,3 @@ func (st *stepper) reorder(q *Queue, first []*Item) {
 		}
 	}
 }
-

@@ -156,6 +156,8 @@ type Config struct {
 	Strict bool
 	// WholeTopic: the open changes of a topic are submitted together.
 	WholeTopic bool
+	// MaxDependencies bounds the dependencies of one change; 0 is no bound.
+	MaxDependencies int
 	// Now is the time of votes; nil is time.Now.
 	Now func() time.Time
 }

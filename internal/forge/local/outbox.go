@@ -148,7 +148,14 @@ func (f *Forge) ensureRef(ctx context.Context, e ensure) error {
 	} else if err != nil && !errors.Is(err, git.ErrNotFound) {
 		return err
 	}
-	return r.UpdateRefs(ctx, git.RefUpdate{Ref: e.Ref, New: e.Commit})
+	err = r.UpdateRefs(ctx, git.RefUpdate{Ref: e.Ref, New: e.Commit})
+	if err != nil {
+		// The push itself and whoever delivers its event both write the ref; one of them is first.
+		if at, rerr := r.ResolveRef(ctx, e.Ref); rerr == nil && at == e.Commit {
+			return nil
+		}
+	}
+	return err
 }
 
 // Serve finishes what an earlier process began, and then hands events to sink until ctx ends:

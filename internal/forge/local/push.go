@@ -101,13 +101,11 @@ func (f *Forge) propose(ctx context.Context, p *proposal) ([]made, error) {
 		if !ok {
 			continue
 		}
-		updates := make([]git.RefUpdate, len(out))
-		for i, m := range out {
-			updates[i] = git.RefUpdate{Ref: m.ref.Ref, New: m.ref.Commit}
-		}
 		// From here on the push has happened; a ref that is missing is written with its event.
-		if err := p.repo.UpdateRefs(context.WithoutCancel(ctx), updates...); err != nil {
-			f.Log.Warn("refs of patch sets wait", "connection", f.Config.Name, "project", p.project, "error", err)
+		for _, m := range out {
+			if err := f.ensureRef(context.WithoutCancel(ctx), m.ref); err != nil {
+				f.Log.Warn("the ref of a patch set waits", "connection", f.Config.Name, "project", p.project, "error", err)
+			}
 		}
 		f.deliver(ctx)
 		return out, nil
