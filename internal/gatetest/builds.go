@@ -1,0 +1,424 @@
+package gatetest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+	"github.com/gozer-ci/gozer/internal/store"
+)
+
+// Builds is the scripted executor. A build succeeds as soon as it starts, unless the script holds it or
+// says how it ends. Builds start in the order in which they were claimed, and those that are free to end at
+// the same time end in the order in which they started.
+type Builds struct {
+	sys *System
+	log *slog.Logger
+	ctx context.Context
+
+	mu     sync.Mutex
+	hold   map[Stage]bool
+	rules  []*rule
+	data   map[[2]string]map[string]any // by job and own ref
+	all    []*Build                     // claimed and not ended
+	ended  []*Build
+	begun  int
+	moves  int
+	work   chan struct{}
+	repos  map[string]map[string]map[string]string // repository states by blob
+	titles map[string][]string                     // commit messages by commit
+}
+
+// Stage is where a build can be kept from going on.
+type Stage string
+
+// The stages of a build: requested, accepted but without a workspace, running.
+const (
+	Requested Stage = "requests"
+	Accepted  Stage = "starts"
+	Running   Stage = "builds"
+)
+
+// NoResult is the result of a build that ended without one.
+const NoResult = "NONE"
+
+// Build is one build that executors were asked for.
+type Build struct {
+	*pipeline.Start
+	Tenant, Pipeline string
+	// Priority of the request: smaller is sooner.
+	Priority int
+	// Result as the executor saw it; empty while the build runs.
+	Result string
+	// Paused: it waits for its children.
+	Paused bool
+
+	task   *store.Task
+	stage  Stage
+	waits  bool // at its stage, until released
+	begun  int  // place in the order of starts
+	mark   string
+	resume bool
+	cancel bool
+	over   bool
+	done   chan struct{}
+}
+
+// rule says how builds of a job end that have a commit in their workspace.
+type rule struct {
+	job     string
+	holds   func(*Build) bool
+	lost    bool
+	left    int // uses left; less than 0: no end
+	forever bool
+}
+
+func newBuilds(sys *System, log *slog.Logger) *Builds {
+	return &Builds{sys: sys, log: log, hold: map[Stage]bool{}, data: map[[2]string]map[string]any{}, work: make(chan struct{}, 1),
+		repos: map[string]map[string]map[string]string{}, titles: map[string][]string{}}
+}
+
+func (x *Builds) serve(ctx context.Context, ses *kv.Session) error {
+	g, ctx := errgroup.WithContext(ctx)
+	x.mu.Lock()
+	x.ctx = ctx
+	x.mu.Unlock()
+	g.Go(func() error {
+		return store.Serve(ctx, x.sys.Store, store.ServeConfig{Kind: store.KindBuild, Session: ses, Owner: "executor", Log: x.log, Claimed: x.claimed}, x.handle)
+	})
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-x.work:
+			}
+			if err := x.play(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// wake has play look again; the lock is held.
+func (x *Builds) wake() {
+	x.moves++
+	select {
+	case x.work <- struct{}{}:
+	default:
+	}
+	x.sys.kick()
+}
+
+// claimed keeps the order of the claims.
+func (x *Builds) claimed(t *store.Task) {
+	b := &Build{task: t, stage: Requested, Tenant: t.Request.Tenant, Pipeline: t.Request.Pipeline, Priority: t.Request.Priority, done: make(chan struct{})}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b.waits = x.hold[Requested]
+	x.all = append(x.all, b)
+}
+
+// handle hands what the pipeline says about a build to play, and ends with the build.
+func (x *Builds) handle(ctx context.Context, t *store.Task) error {
+	start := new(pipeline.Start)
+	if err := t.Decode(ctx, start); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	i := slices.IndexFunc(x.all, func(b *Build) bool { return b.task == t })
+	b := x.all[i]
+	b.Start = start
+	x.wake()
+	x.mu.Unlock()
+	for {
+		select {
+		case <-b.done:
+			return nil
+		case sig := <-t.Signals():
+			x.mu.Lock()
+			b.resume = b.resume || sig.Name == store.SignalResume
+			x.wake()
+			x.mu.Unlock()
+		case <-ctx.Done():
+			x.mu.Lock()
+			b.cancel = true
+			x.wake()
+			x.mu.Unlock()
+			select {
+			case <-b.done:
+				return nil
+			case <-x.ctx.Done():
+				return errStopped
+			}
+		}
+	}
+}
+
+// play does what can be done until nothing is left: cancels first, then starts, then one end after the
+// other.
+func (x *Builds) play(ctx context.Context) error {
+	for {
+		x.mu.Lock()
+		b, do := x.next()
+		if b != nil {
+			x.moves++
+		}
+		x.mu.Unlock()
+		if b == nil {
+			return nil
+		}
+		if err := do(ctx, b); err != nil {
+			return fmt.Errorf("build %s of job %s: %w", b.Build, b.Job.Name, err)
+		}
+		x.sys.kick()
+	}
+}
+
+func (x *Builds) next() (*Build, func(context.Context, *Build) error) {
+	for _, b := range x.all {
+		if b.Start != nil && b.cancel {
+			return b, x.abort
+		}
+	}
+	for _, b := range x.all {
+		switch {
+		case b.Start == nil:
+			// Those that were claimed later wait for it: its handler is about to begin.
+			return nil, nil
+		case b.stage == Requested && !b.waits:
+			b.stage, b.waits = Accepted, x.hold[Accepted]
+			return b, func(context.Context, *Build) error { return nil }
+		case b.stage == Accepted && (!b.waits || !x.hold[Accepted]):
+			return b, x.begin
+		}
+	}
+	var first *Build
+	for _, b := range x.all {
+		ready := b.stage == Running && !b.waits && (!b.Paused || b.resume)
+		if ready && (first == nil || b.begun < first.begun) {
+			first = b
+		}
+	}
+	return first, x.end
+}
+
+// begin starts a build.
+func (x *Builds) begin(ctx context.Context, b *Build) error {
+	err := b.task.Tell(ctx, &pipeline.BuildStarted{Build: b.Start.Build, At: time.Now(), Executor: "executor"})
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err != nil {
+		b.cancel = true // it is not ours any more
+		return nil
+	}
+	x.begun++
+	b.stage, b.begun, b.waits = Running, x.begun, x.hold[Running]
+	return nil
+}
+
+// abort ends a build that is not wanted any more; one that never started is as if it had not been.
+func (x *Builds) abort(ctx context.Context, b *Build) error {
+	return x.finish(ctx, b, "ABORTED", &pipeline.BuildEnded{Build: b.Start.Build, Result: pipeline.Aborted, At: time.Now()})
+}
+
+// end ends or pauses a build.
+func (x *Builds) end(ctx context.Context, b *Build) error {
+	out := &pipeline.BuildEnded{Build: b.Start.Build, At: time.Now(), Data: x.returns(b)}
+	word := x.outcome(b)
+	switch word {
+	case NoResult:
+		out.Result = ""
+	case "LOST": // its executor is gone: the next one says so
+		word, out.Result, out.Data = "ABORTED", pipeline.Aborted, nil
+	default:
+		out.Result = pipeline.Result(word)
+	}
+	zuul, _ := out.Data["zuul"].(map[string]any)
+	if pause, _ := zuul["pause"].(bool); pause && word == "SUCCESS" && !b.Paused {
+		err := b.task.Tell(ctx, &pipeline.BuildPaused{Build: b.Start.Build, Data: out.Data})
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		b.Paused = true
+		b.cancel = b.cancel || err != nil
+		return nil
+	}
+	return x.finish(ctx, b, word, out)
+}
+
+// outcome is the result as the executor sees it.
+func (x *Builds) outcome(b *Build) string {
+	x.mu.Lock()
+	mark, rules := b.mark, slices.Clone(x.rules)
+	x.mu.Unlock()
+	switch mark {
+	case "lost":
+		return "LOST"
+	case "aborted":
+		return "ABORTED"
+	case "unreachable", "no-result":
+		return NoResult
+	case "failed":
+		return "FAILURE"
+	}
+	if b.Paused {
+		return "SUCCESS"
+	}
+	word := "SUCCESS"
+	for _, r := range rules {
+		if r.job != b.Job.Name || (!r.forever && r.left == 0) || !r.holds(b) {
+			continue
+		}
+		if r.lost {
+			r.left--
+			return NoResult
+		}
+		word = "FAILURE"
+	}
+	return word
+}
+
+func (x *Builds) returns(b *Build) map[string]any {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := b.Own()
+	if c == nil {
+		return nil
+	}
+	return x.data[[2]string{b.Job.Name, c.Ref}]
+}
+
+// finish puts the build into the history and tells the pipeline.
+func (x *Builds) finish(ctx context.Context, b *Build, word string, out *pipeline.BuildEnded) error {
+	x.mu.Lock()
+	x.all = slices.DeleteFunc(x.all, func(o *Build) bool { return o == b })
+	if b.stage == Running {
+		b.Result = word
+		x.ended = append(x.ended, b)
+	}
+	x.mu.Unlock()
+	err := b.task.Done(ctx, out)
+	close(b.done)
+	x.sys.kick()
+	if err != nil && ctx.Err() == nil {
+		x.log.Warn("the end of a build was not wanted", "build", out.Build, "error", err)
+	}
+	return nil
+}
+
+// Hold keeps builds from going on at a stage, from now on; Unhold does not any more. Builds that wait to be
+// released go on waiting, those that were accepted go on.
+func (x *Builds) Hold(s Stage)   { x.setHold(s, true) }
+func (x *Builds) Unhold(s Stage) { x.setHold(s, false) }
+
+func (x *Builds) setHold(s Stage, hold bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.hold[s] = hold
+	x.wake()
+}
+
+// Release lets builds go on that wait at a stage.
+func (x *Builds) Release(builds ...*Build) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, b := range builds {
+		b.waits = false
+	}
+	x.wake()
+}
+
+// Mark says how a running build will end when it is released: failed, aborted, unreachable or no-result.
+func (x *Builds) Mark(b *Build, how string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b.mark = how
+}
+
+// Lose takes the executor of a build away.
+func (x *Builds) Lose(b *Build) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b.mark, b.waits, b.resume = "lost", false, true
+	x.wake()
+}
+
+// Fail has builds of a job fail for which holds is true; with lost they end without a result instead,
+// times times (0: always).
+func (x *Builds) Fail(job string, lost bool, times int, holds func(*Build) bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.rules = append(x.rules, &rule{job: job, lost: lost, left: times, forever: times == 0, holds: holds})
+}
+
+// ClearFailures forgets what Fail said.
+func (x *Builds) ClearFailures() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.rules = nil
+}
+
+// Return gives builds of a job whose own change or ref is ref something to return.
+func (x *Builds) Return(job, ref string, data map[string]any) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.data[[2]string{job, ref}] = data
+}
+
+// Queue lists the builds that are requested and not started, soonest first; Running those that run, are
+// held or paused, in the order in which they started; Ended those that ended, in that order.
+func (x *Builds) Queue() []*Build {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []*Build
+	for _, b := range x.all {
+		if b.Start != nil && b.stage == Requested {
+			out = append(out, b)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *Build) int { return cmp.Compare(a.Priority, b.Priority) })
+	return out
+}
+
+// Running: see Queue.
+func (x *Builds) Running() []*Build {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []*Build
+	for _, b := range x.all {
+		if b.stage == Running {
+			out = append(out, b)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Build) int { return cmp.Compare(a.begun, b.begun) })
+	return out
+}
+
+// Ended: see Queue.
+func (x *Builds) Ended() []*Build {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Clone(x.ended)
+}
+
+// parked lists the requests that wait for the script.
+func (x *Builds) parked(into map[string]bool) int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, b := range x.all {
+		waits := b.waits || (b.Paused && !b.resume)
+		if waits && !b.cancel {
+			into[requestKey(store.KindBuild, b.task.Request.ID)] = true
+		}
+	}
+	return x.moves
+}
