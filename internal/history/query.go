@@ -38,6 +38,8 @@ type Build struct {
 	Ref                               Ref
 	Artifacts                         []Artifact
 	Provides                          []string
+	// Edges are nil in rows of earlier versions.
+	Edges *Edges
 }
 
 // Artifact is something that a build left.
@@ -215,7 +217,7 @@ func (d *DB) Builds(ctx context.Context, tenant string, f Filter) ([]Build, erro
 	w.builds(&f)
 	tail := w.page("b", &f)
 	rows, err := d.sql.QueryContext(ctx, d.bind(`SELECT b.id, b.uuid, s.uuid, s.pipeline, b.job_name, b.result, b.attempt, b.queued_time,
-		b.requested_time, b.start_time, b.end_time, b.waited, b.voting, b.final, b.held, b.log_url, b.error_detail, b.nodeset, b.executor,
+		b.requested_time, b.start_time, b.end_time, b.waited, b.voting, b.final, b.held, b.log_url, b.error_detail, b.nodeset, b.executor, b.edges,
 		s.event_id, s.event_timestamp, `+refColumns+` FROM build b JOIN buildset s ON s.id = b.buildset_id JOIN ref r ON r.id = b.ref_id
 		WHERE `+w.String()+tail), w.args...)
 	if err != nil {
@@ -223,9 +225,14 @@ func (d *DB) Builds(ctx context.Context, tenant string, f Filter) ([]Build, erro
 	}
 	out, err := scan(rows, func(b *Build, scan func(...any) error) error {
 		var queued, requested, start, end, event int64
+		var edges string
 		err := scan(append([]any{&b.ID, &b.UUID, &b.Buildset, &b.Pipeline, &b.Job, &b.Result, &b.Attempt, &queued, &requested, &start, &end,
-			&b.Waited, &b.Voting, &b.Final, &b.Held, &b.LogURL, &b.Detail, &b.Nodeset, &b.Executor, &b.EventID, &event}, b.Ref.columns()...)...)
+			&b.Waited, &b.Voting, &b.Final, &b.Held, &b.LogURL, &b.Detail, &b.Nodeset, &b.Executor, &edges, &b.EventID, &event}, b.Ref.columns()...)...)
 		b.Queued, b.Requested, b.Started, b.Ended, b.EventTime = when(queued), when(requested), when(start), when(end), when(event)
+		if err == nil && edges != "" {
+			b.Edges = new(Edges)
+			err = json.Unmarshal([]byte(edges), b.Edges)
+		}
 		return err
 	})
 	if err != nil || len(out) == 0 {

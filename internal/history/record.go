@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
@@ -110,14 +111,14 @@ func (w *writer) build(ctx context.Context, r *pipeline.BuildRecord) error {
 	}
 	b := &r.Build
 	id, err := w.id(ctx, `INSERT INTO build (uuid, buildset_id, ref_id, job_name, attempt, result, queued_time, requested_time,
-			start_time, end_time, waited, voting, final, held, log_url, error_detail, nodeset, executor)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			start_time, end_time, waited, voting, final, held, log_url, error_detail, nodeset, executor, edges)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (uuid) DO UPDATE SET result = excluded.result, end_time = excluded.end_time,
 			start_time = excluded.start_time, final = excluded.final, held = excluded.held,
 			log_url = excluded.log_url, error_detail = excluded.error_detail
 		RETURNING id`,
 		string(b.ID), set, ref, r.JobName, b.Attempt, string(b.Result), micros(r.Queued), micros(b.Requested),
-		micros(b.Started), micros(b.Ended), r.Waited, r.Voting, r.Final, b.Held, logURL(b), b.Detail, r.Nodeset, b.Executor)
+		micros(b.Started), micros(b.Ended), r.Waited, r.Voting, r.Final, b.Held, logURL(b), b.Detail, r.Nodeset, b.Executor, edgesText(r))
 	if err != nil {
 		return err
 	}
@@ -133,6 +134,24 @@ func (w *writer) build(ctx context.Context, r *pipeline.BuildRecord) error {
 		}
 	}
 	return nil
+}
+
+// Edges are a job's place in the graph of its buildset.
+type Edges struct {
+	ID           job.ID           `json:"id"`
+	Dependencies []job.Dependency `json:"dependencies,omitempty"`
+	Semaphores   []string         `json:"semaphores,omitempty"`
+}
+
+func edgesText(r *pipeline.BuildRecord) string {
+	if r.Job == "" {
+		return ""
+	}
+	text, err := json.Marshal(Edges{r.Job, r.Dependencies, r.Semaphores})
+	if err != nil {
+		return "" // strings and booleans: it cannot be
+	}
+	return string(text)
 }
 
 // returned is data.zuul of zuul_return, as far as history keeps it.

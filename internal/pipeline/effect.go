@@ -220,6 +220,10 @@ type BuildRecord struct {
 	Final    bool     `json:"final"`
 	Nodeset  string   `json:"nodeset,omitempty"`
 	Provides []string `json:"provides,omitempty"`
+	// Job, Dependencies and Semaphores are the job's place in its graph.
+	Job          job.ID           `json:"job"`
+	Dependencies []job.Dependency `json:"dependencies,omitempty"`
+	Semaphores   []string         `json:"semaphores,omitempty"`
 	// Queued is when the job could have run but for what it waited for; Waited sums up why.
 	Queued time.Time `json:"queued,omitzero"`
 	Waited string    `json:"waited,omitempty"`

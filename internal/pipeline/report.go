@@ -242,6 +242,10 @@ func (st *stepper) recordBuild(it *Item, j *job.Job, b *Build, final bool) {
 	r := &BuildRecord{
 		Buildset: it.Buildset.ID, Build: *b, JobName: j.Name, Ref: ref(it, j), Voting: j.Voting, Final: final,
 		Nodeset: nodeset(j, js).Name, Provides: j.Provides, Queued: js.Queued,
+		Job: j.ID, Dependencies: j.Dependencies,
+	}
+	for _, s := range j.Semaphores {
+		r.Semaphores = append(r.Semaphores, s.Name)
 	}
 	if !js.Queued.IsZero() && b.Requested.After(js.Queued) {
 		r.Waited = "waited " + b.Requested.Sub(js.Queued).Round(time.Second).String() + " for nodes or semaphores"

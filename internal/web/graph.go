@@ -33,12 +33,14 @@ func (s *Server) graph(r *request) (any, error) {
 		g.Refs = append(g.Refs, pastRef(&ref))
 	}
 	names := map[string]bool{}
+	g.EdgesKnown = len(builds) > 0
 	for i := len(builds) - 1; i >= 0; i-- {
 		b := &builds[i]
 		if !b.Final {
 			continue
 		}
 		j := pastJob(b)
+		g.EdgesKnown = g.EdgesKnown && b.Edges != nil
 		if names[j.ID] { // the job ran once for each change of a cycle
 			j.ID += " " + b.Ref.Key
 		}
@@ -81,6 +83,12 @@ func pastJob(b *history.Build) api.Job {
 	}
 	if j.Started.IsZero() {
 		j.Ended = time.Time{} // it never ran, and takes no place in the chart
+	}
+	if b.Edges != nil {
+		j.ID, j.Semaphores = string(b.Edges.ID), b.Edges.Semaphores
+		for _, d := range b.Edges.Dependencies {
+			j.Depends = append(j.Depends, api.Edge{Job: string(d.Job), Soft: d.Soft})
+		}
 	}
 	return j
 }
