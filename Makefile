@@ -1,4 +1,4 @@
-# make test is what CI runs; what it needs it sets up itself.
+# Two commands matter: make demo, make test. Everything they need they set up themselves.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -15,6 +15,11 @@ UI_FILES := $(shell git ls-files -co --exclude-standard web ':!web/*.go' 2>/dev/
 help: ## print this
 	@printf 'Gozer: project gating and continuous deployment. Targets:\n\n'
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@printf '\nVariables of demo: ONCE=1 stops at the end, FRESH=1 forgets an earlier one, DATA=folder.\n'
+
+.PHONY: demo
+demo: bin/gozer ansible ## a change is proposed, tested, gated, merged and deployed, before your eyes
+	@bin/gozer demo $(if $(ONCE),--once) $(if $(DATA),--data $(DATA)) $(if $(FRESH),--fresh)
 
 .PHONY: test
 test: setup-test ui ansible ## every test (what CI runs)

@@ -85,6 +85,9 @@ func open(ctx context.Context, set *settings.Settings, roles []string, log *slog
 		p.onClose(p.listener.Close)
 	}
 	steps := []func(context.Context) error{p.openStore, p.openForges, p.openTenants, p.openHistory, p.openLogs}
+	if p.has("launcher") {
+		steps = append(steps, p.openProviders)
+	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, err

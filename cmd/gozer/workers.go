@@ -53,9 +53,6 @@ func (p *process) sandboxNodes(c settings.Provider) sandboxnodes.Config {
 }
 
 func (p *process) runLauncher(ctx context.Context) error {
-	if err := p.openProviders(ctx); err != nil {
-		return err
-	}
 	c := launcher.Config{Store: p.store, Session: p.session, ID: p.id, Version: version, Log: p.log}
 	for _, pr := range p.providers {
 		c.Providers = append(c.Providers, pr)

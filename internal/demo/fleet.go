@@ -30,8 +30,12 @@ var Hosts = []string{
 	"review01", "static01", "zk01", "zuul01",
 }
 
-// bastion is the host that deploy jobs run on.
-const bastion = "bridge01"
+// Bastion is the host that deploy jobs run on, several at once, as a node of label BastionLabel.
+const (
+	Bastion      = "bridge01"
+	BastionLabel = "bridge"
+	BastionSlots = 4
+)
 
 // keyComment marks the fleet's key in authorized_keys.
 const keyComment = "gozer-demo-fleet"
@@ -56,18 +60,18 @@ func newKey() (private []byte, public string, err error) {
 
 // raise brings the hosts of the fleet up, lets the fleet's key into each, and tells the bastion where they
 // are. Hosts that are there already are only told again.
-func raise(ctx context.Context, p provider.Provider, private []byte, public string, progress func(host string)) error {
+func raise(ctx context.Context, p provider.Provider, private []byte, public string) error {
 	access := make([]*provider.Instance, len(Hosts))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, h := range Hosts {
 		g.Go(func() error {
-			in, err := p.Create(gctx, provider.Spec{ID: "fleet-" + h, Label: fleetLabel(h), Keys: []string{public}})
+			in, err := p.Create(gctx, provider.Spec{ID: "raise-" + h, Label: Label(h), Keys: []string{public}})
 			if err != nil {
 				return fmt.Errorf("start host %s: %w", h, err)
 			}
 			access[i] = in
-			progress(h)
-			return nil
+			// The host stays; only the slot that was needed to reach it is free again.
+			return p.Delete(gctx, "raise-"+h)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -79,7 +83,7 @@ func raise(ctx context.Context, p provider.Provider, private []byte, public stri
 	}
 	c, err := connect(ctx, access[0], private)
 	if err != nil {
-		return fmt.Errorf("log in to %s: %w", bastion, err)
+		return fmt.Errorf("log in to %s: %w", Bastion, err)
 	}
 	defer c.Close()
 	for _, f := range []struct{ path, mode, text string }{
@@ -87,15 +91,14 @@ func raise(ctx context.Context, p provider.Provider, private []byte, public stri
 		{"/etc/ansible/hosts-fleet.yaml", "644", inventory},
 	} {
 		if err := put(c, f.path, f.mode, f.text); err != nil {
-			return fmt.Errorf("write %s on %s: %w", f.path, bastion, err)
+			return fmt.Errorf("write %s on %s: %w", f.path, Bastion, err)
 		}
 	}
 	return nil
 }
 
-// fleetLabel is the label under which the demo holds a host for itself. The bastion has a second one, for
-// jobs.
-func fleetLabel(host string) string { return "fleet-" + host }
+// Label is the label under which the demo reaches a host. The bastion has a second one, for jobs.
+func Label(host string) string { return "fleet-" + host }
 
 // inventory says where each host is, for the Ansible that runs on the bastion.
 func inventory(hosts []*provider.Instance) (string, error) {

@@ -23,6 +23,7 @@ type Nodes struct {
 
 	mu      sync.Mutex
 	hold    bool
+	begun   []*NodeRequest // claimed, and not read yet
 	pending []*NodeRequest
 	made    int
 	moves   int
@@ -45,7 +46,7 @@ func newNodes(sys *System, log *slog.Logger) *Nodes {
 func (n *Nodes) serve(ctx context.Context, ses *kv.Session) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return store.Serve(ctx, n.sys.Store, store.ServeConfig{Kind: store.KindNodes, Session: ses, Owner: "launcher", Log: n.log}, n.request)
+		return store.Serve(ctx, n.sys.Store, store.ServeConfig{Kind: store.KindNodes, Session: ses, Owner: "launcher", Log: n.log, Claimed: n.claimed}, n.request)
 	})
 	g.Go(func() error {
 		return store.Serve(ctx, n.sys.Store, store.ServeConfig{Kind: store.KindReturn, Session: ses, Owner: "launcher", Log: n.log}, n.returned)
@@ -74,15 +75,25 @@ func (n *Nodes) wake() {
 	n.sys.kick()
 }
 
+// claimed keeps the order of the claims.
+func (n *Nodes) claimed(t *store.Task) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.made++
+	n.begun = append(n.begun, &NodeRequest{task: t, seq: n.made, done: make(chan struct{})})
+}
+
 // request keeps the claim until answer, or the pipeline, ends it.
 func (n *Nodes) request(ctx context.Context, t *store.Task) error {
-	r := &NodeRequest{task: t, done: make(chan struct{})}
-	if err := t.Decode(ctx, &r.RequestNodes); err != nil {
+	var body pipeline.RequestNodes
+	if err := t.Decode(ctx, &body); err != nil {
 		return err
 	}
 	n.mu.Lock()
-	n.made++
-	r.seq = n.made
+	i := slices.IndexFunc(n.begun, func(r *NodeRequest) bool { return r.task == t })
+	r := n.begun[i]
+	n.begun = slices.Delete(n.begun, i, i+1)
+	r.RequestNodes = body
 	n.pending = append(n.pending, r)
 	n.wake()
 	n.mu.Unlock()
@@ -124,7 +135,7 @@ func (n *Nodes) take(id string) bool {
 func (n *Nodes) answer(ctx context.Context) error {
 	for {
 		n.mu.Lock()
-		if n.hold || len(n.pending) == 0 {
+		if n.hold || len(n.pending) == 0 || len(n.begun) > 0 { // the order is known only when all were read
 			n.mu.Unlock()
 			return nil
 		}

@@ -75,7 +75,7 @@ func (x *Builds) Log(ctx context.Context, b *Build, project string) (messages []
 	if err != nil {
 		return nil, false, err
 	}
-	for _, c := range slices.Backward(log) {
+	for _, c := range log {
 		messages = append(messages, strings.TrimSpace(c.Message))
 	}
 	x.mu.Lock()

@@ -190,6 +190,9 @@ func (f *Forge) Close() error {
 	return errors.Join(errs...)
 }
 
+// AdminPassword is the token of user admin.
+func (f *Forge) AdminPassword() string { return f.AdminToken }
+
 // Name is the connection's name.
 func (f *Forge) Name() string { return f.Config.Name }
 
