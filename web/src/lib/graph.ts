@@ -5,6 +5,8 @@ import type { Job } from './types'
 
 export interface Box {
   job: Job
+  /** The job's name without what all names of the graph begin with. */
+  label: string
   x: number
   y: number
   w: number
@@ -32,19 +34,14 @@ export function draw(jobs: Job[], critical: string[] = []): Drawing {
   const g = new dagre.graphlib.Graph()
   g.setGraph({ rankdir: 'LR', nodesep: 14, ranksep: 46, marginx: 6, marginy: 6 })
   g.setDefaultEdgeLabel(() => ({}))
-  const known = new Set(jobs.map((j) => j.id))
   for (const j of jobs) g.setNode(j.id, { width: boxWidth, height: boxHeight })
-  const edges: { from: string; to: string; soft: boolean }[] = []
-  for (const j of jobs)
-    for (const d of j.depends ?? [])
-      if (known.has(d.job)) {
-        g.setEdge(d.job, j.id)
-        edges.push({ from: d.job, to: j.id, soft: d.soft ?? false })
-      }
+  const edges = reduced(jobs)
+  for (const e of edges) g.setEdge(e.from, e.to)
+  const names = brief(jobs.map((j) => j.name))
   dagre.layout(g)
-  const boxes = jobs.map((job) => {
+  const boxes = jobs.map((job, i) => {
     const n = g.node(job.id)
-    return { job, x: n.x - boxWidth / 2, y: n.y - boxHeight / 2, w: boxWidth, h: boxHeight }
+    return { job, label: names[i]!, x: n.x - boxWidth / 2, y: n.y - boxHeight / 2, w: boxWidth, h: boxHeight }
   })
   const place = new Map(boxes.map((b) => [b.job.id, b]))
   const lines = edges.map((e) => {
@@ -56,6 +53,47 @@ export function draw(jobs: Job[], critical: string[] = []): Drawing {
   })
   const size = g.graph()
   return { width: size.width ?? 0, height: size.height ?? 0, boxes, lines }
+}
+
+export interface Edge {
+  from: string
+  to: string
+  soft: boolean
+}
+
+/** reduced are the dependencies that no chain of others says already: what a person must see. */
+export function reduced(jobs: Job[]): Edge[] {
+  const parents = new Map(jobs.map((j) => [j.id, [] as string[]]))
+  const all: Edge[] = []
+  for (const j of jobs)
+    for (const d of j.depends ?? [])
+      if (parents.has(d.job)) {
+        parents.get(j.id)!.push(d.job)
+        all.push({ from: d.job, to: j.id, soft: d.soft ?? false })
+      }
+  const above = new Map<string, Set<string>>()
+  const ancestors = (id: string): Set<string> => {
+    let s = above.get(id)
+    if (!s) {
+      above.set(id, (s = new Set())) // a cycle, which no frozen graph has, would end here
+      for (const p of parents.get(id)!) {
+        s.add(p)
+        for (const a of ancestors(p)) s.add(a)
+      }
+    }
+    return s
+  }
+  return all.filter((e) => !parents.get(e.to)!.some((p) => p !== e.from && ancestors(p).has(e.from)))
+}
+
+/** brief takes away what all of several names begin with, up to a dash. */
+export function brief(names: string[]): string[] {
+  const [first, ...rest] = names
+  if (!first || rest.length < 2) return names
+  let n = 0
+  while (n < first.length && rest.every((s) => s[n] === first[n])) n++
+  n = first.lastIndexOf('-', n - 1) + 1
+  return names.map((s) => s.slice(n) || s)
 }
 
 /** between are the points by which an edge avoids boxes; between neighbours there is nothing to avoid. */

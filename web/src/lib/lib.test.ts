@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { html, kind, plain, stamped } from './ansi'
 import { chart, ticks } from './gantt'
-import { curve, draw } from './graph'
+import { brief, curve, draw, reduced } from './graph'
 import { search } from './lists'
 import { apply, count, empty, matches, ordered } from './live'
 import { atEnd, chunk, Lines, lineHeight, split, visible } from './loglines'
@@ -109,6 +109,15 @@ describe('graph', () => {
     expect(x.b).toBeLessThan(x.c!)
     expect(d.lines.map((l) => [l.soft, l.critical])).toEqual([[true, false], [false, true]])
     expect(d.boxes.every((b) => b.x >= 0 && b.x + b.w <= d.width && b.y + b.h <= d.height)).toBe(true)
+  })
+  it('leaves out what a chain says already', () => {
+    const jobs = [job('a'), job('b', { depends: [{ job: 'a' }] }), job('c', { depends: [{ job: 'a' }, { job: 'b', soft: true }] })]
+    expect(reduced(jobs)).toEqual([{ from: 'a', to: 'b', soft: false }, { from: 'b', to: 'c', soft: true }])
+  })
+  it('leaves out what all names begin with', () => {
+    expect(brief(['infra-prod-base', 'infra-prod-service-a', 'infra-prod-service-b'])).toEqual(['base', 'service-a', 'service-b'])
+    expect(brief(['infra-prod-a', 'infra-prod-b'])).toEqual(['infra-prod-a', 'infra-prod-b'])
+    expect(brief(['lint', 'unit', 'docs'])).toEqual(['lint', 'unit', 'docs'])
   })
   it('bends through points', () => {
     expect(curve([{ x: 0, y: 0 }, { x: 10, y: 4 }])).toBe('M0,0 C5,0 5,4 10,4')
