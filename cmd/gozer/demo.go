@@ -41,7 +41,7 @@ Its data are kept in --data; started again there, it goes on where it was.`,
 				return err
 			}
 			if _, err := ansible.Find(set.Ansible.Dir, set.Ansible.Default); err != nil {
-				return fmt.Errorf("%w; make ansible (or gozer ansible install) sets it up", err)
+				return err
 			}
 			return runDemo(cmd, set, level, once)
 		},

@@ -80,7 +80,7 @@ func open(ctx context.Context, set *settings.Settings, roles []string, log *slog
 	}
 	if p.has("web") {
 		if p.listener, err = net.Listen("tcp", set.Listen); err != nil {
-			return nil, fmt.Errorf("listen on %s: %w; stop what has the port, or choose another with listen: in the configuration (--listen)", set.Listen, err)
+			return nil, fmt.Errorf("%w; stop what has the port, or choose another (--listen, or listen: in the configuration)", err)
 		}
 		p.onClose(p.listener.Close)
 	}

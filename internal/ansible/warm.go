@@ -50,6 +50,8 @@ func NewWarm(c WarmConfig) *Warm {
 type server struct {
 	socket string
 	stdin  io.Closer
+	stdout io.Closer
+	pid    int
 	ready  chan struct{}
 	ended  chan struct{}
 	err    error
@@ -204,7 +206,7 @@ func (s *server) start(c WarmConfig, env *Environment) error {
 	if err != nil {
 		return err
 	}
-	s.stdin = stdin
+	s.stdin, s.stdout = stdin, stdout
 	started := make(chan error)
 	go func() {
 		// The kernel's signal on the parent's death is about this thread.
@@ -214,6 +216,7 @@ func (s *server) start(c WarmConfig, env *Environment) error {
 			started <- err
 			return
 		}
+		s.pid = cmd.Process.Pid
 		started <- nil
 		in := bufio.NewScanner(stdout)
 		for in.Scan() {
@@ -241,9 +244,31 @@ func (w *Warm) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
+	var errs []error
 	for _, s := range w.servers {
-		s.stdin.Close()
-		<-s.ended
+		errs = append(errs, s.stop())
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// stopTime is how long a server may take to end by itself.
+const stopTime = 2 * time.Second
+
+// stop ends the server: by the end of its input, or, where something that it started keeps its output
+// open (an SSH connection that outlives its playbook), by force.
+func (s *server) stop() error {
+	s.stdin.Close()
+	select {
+	case <-s.ended:
+		return nil
+	case <-time.After(stopTime):
+	}
+	_ = syscall.Kill(-s.pid, syscall.SIGKILL)
+	s.stdout.Close()
+	select {
+	case <-s.ended:
+		return nil
+	case <-time.After(stopTime):
+		return fmt.Errorf("the warm Ansible of process %d does not end", s.pid)
+	}
 }
