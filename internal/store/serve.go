@@ -347,7 +347,7 @@ func (sv *server) claim(ctx context.Context, name string, w waiting) error {
 func (sv *server) run(ctx context.Context, name string, r *running) {
 	err := sv.handle(ctx, r.task)
 	cause := context.Cause(ctx)
-	r.cancel(nil)
+	r.cancel(nil) // from here on ctx says nothing; cause does
 	if !r.task.ended() {
 		sv.giveBack(ctx, name, r.task, err, cause)
 	}
@@ -366,7 +366,7 @@ func (sv *server) giveBack(ctx context.Context, name string, t *Task, err, cause
 	if err == nil {
 		err = errors.New("the handler left it undone")
 	}
-	if !errors.Is(cause, ErrCancelled) && ctx.Err() == nil {
+	if cause == nil {
 		sv.c.Log.Warn("a request is tried again later", "kind", sv.c.Kind, "request", t.Request.ID, "began", t.Request.Began, "error", err)
 	}
 	actx, cancel := aside(ctx)
