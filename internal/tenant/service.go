@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -31,7 +32,8 @@ type Config struct {
 	File string
 	// Drivers are the connections that are no forges (mail...), by name.
 	Drivers map[string]string
-	// WebRoot is where links in reports lead.
+	// WebRoot is the address of the pages; links in reports lead to those of the tenant below it, or to the
+	// tenant's own web-root.
 	WebRoot string
 	// Check looks at secrets when a layout was made (they can be decrypted only with the keys); nil
 	// does nothing.
@@ -166,8 +168,8 @@ func (s *Service) Record(ctx context.Context, name string) (Record, error) {
 // View is what the core must know of a layout for one pipeline.
 func (s *Service) View(l *layout.Layout, pipe string) pipeline.Tenant {
 	v := l.Tenant(pipe)
-	if v.WebRoot == "" {
-		v.WebRoot = s.webRoot
+	if v.WebRoot == "" && s.webRoot != "" {
+		v.WebRoot = strings.TrimSuffix(s.webRoot, "/") + "/t/" + url.PathEscape(l.Name) + "/"
 	}
 	return v
 }
