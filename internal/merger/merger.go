@@ -341,11 +341,13 @@ func (w *work) files(ctx context.Context, op pipeline.MergeOp) ([]string, error)
 		if op.OldRev == "" || op.OldRev == change.Zero || op.NewRev == "" || op.NewRev == change.Zero {
 			return []string{}, nil
 		}
-		list, err := g.ChangedFiles(ctx, op.OldRev, op.NewRev)
-		if errors.Is(err, git.ErrNotFound) {
-			return []string{}, nil
+		for _, rev := range []string{op.OldRev, op.NewRev} {
+			// After a forced push the forge may not have the old one any more.
+			if has, err := g.Has(ctx, rev); err != nil || !has {
+				return []string{}, err
+			}
 		}
-		return list, err
+		return g.ChangedFiles(ctx, op.OldRev, op.NewRev)
 	}
 	tip := op.Commit
 	if tip == "" {
