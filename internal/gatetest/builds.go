@@ -16,9 +16,10 @@ import (
 	"github.com/gozer-ci/gozer/internal/store"
 )
 
-// Builds is the scripted executor. A build succeeds as soon as it starts, unless the script holds it or
-// says how it ends. Builds start in the order in which they were claimed, and those that are free to end at
-// the same time end in the order in which they started.
+// Builds is the scripted executor. A build succeeds, unless the script holds it or says how it ends. Builds
+// start in the order in which they were claimed. Real builds take longer than whatever the system does
+// beside them; so builds end when nothing else goes on, all that are free to then, in the order in which
+// they started.
 type Builds struct {
 	sys *System
 	log *slog.Logger
@@ -33,6 +34,7 @@ type Builds struct {
 	begun  int
 	moves  int
 	work   chan struct{}
+	idle   chan struct{} // something else came to an end
 	repos  map[string]map[string]map[string]string // repository states by blob
 	titles map[string][]string                     // commit messages by commit
 }
@@ -82,7 +84,7 @@ type rule struct {
 }
 
 func newBuilds(sys *System, log *slog.Logger) *Builds {
-	return &Builds{sys: sys, log: log, hold: map[Stage]bool{}, data: map[[2]string]map[string]any{}, work: make(chan struct{}, 1),
+	return &Builds{sys: sys, log: log, hold: map[Stage]bool{}, data: map[[2]string]map[string]any{}, work: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 		repos: map[string]map[string]map[string]string{}, titles: map[string][]string{}}
 }
 
@@ -100,6 +102,7 @@ func (x *Builds) serve(ctx context.Context, ses *kv.Session) error {
 			case <-ctx.Done():
 				return nil
 			case <-x.work:
+			case <-x.idle:
 			}
 			if err := x.play(ctx); err != nil && ctx.Err() == nil {
 				return err
@@ -164,8 +167,8 @@ func (x *Builds) handle(ctx context.Context, t *store.Task) error {
 	}
 }
 
-// play does what can be done until nothing is left: cancels first, then starts, then one end after the
-// other.
+// play does what can be done until nothing is left: cancels first, then starts, then, where nothing else
+// goes on, ends.
 func (x *Builds) play(ctx context.Context) error {
 	for {
 		x.mu.Lock()
@@ -175,13 +178,47 @@ func (x *Builds) play(ctx context.Context) error {
 		}
 		x.mu.Unlock()
 		if b == nil {
-			return nil
+			break
 		}
 		if err := do(ctx, b); err != nil {
 			return fmt.Errorf("build %s of job %s: %w", b.Build, b.Job.Name, err)
 		}
-		x.sys.kick()
 	}
+	free := x.free()
+	if len(free) == 0 {
+		return nil
+	}
+	if why, err := x.sys.pending(ctx, true); err != nil || why != "" {
+		return nil // Settle tells the error
+	}
+	for _, b := range free {
+		if err := x.end(ctx, b); err != nil {
+			return fmt.Errorf("build %s of job %s: %w", b.Build, b.Job.Name, err)
+		}
+	}
+	return nil
+}
+
+// free lists the builds that may end, in the order in which they started; none while the order of others is
+// not known.
+func (x *Builds) free() []*Build {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []*Build
+	for _, b := range x.all {
+		if b.Start == nil {
+			return nil
+		}
+		if b.free() {
+			out = append(out, b)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Build) int { return cmp.Compare(a.begun, b.begun) })
+	return out
+}
+
+func (b *Build) free() bool {
+	return b.stage == Running && !b.waits && !b.cancel && (!b.Paused || b.resume)
 }
 
 func (x *Builds) next() (*Build, func(context.Context, *Build) error) {
@@ -202,14 +239,7 @@ func (x *Builds) next() (*Build, func(context.Context, *Build) error) {
 			return b, x.begin
 		}
 	}
-	var first *Build
-	for _, b := range x.all {
-		ready := b.stage == Running && !b.waits && (!b.Paused || b.resume)
-		if ready && (first == nil || b.begun < first.begun) {
-			first = b
-		}
-	}
-	return first, x.end
+	return nil, nil
 }
 
 // begin starts a build.
@@ -250,6 +280,7 @@ func (x *Builds) end(ctx context.Context, b *Build) error {
 		defer x.mu.Unlock()
 		b.Paused = true
 		b.cancel = b.cancel || err != nil
+		x.wake()
 		return nil
 	}
 	return x.finish(ctx, b, word, out)
@@ -410,13 +441,13 @@ func (x *Builds) Ended() []*Build {
 	return slices.Clone(x.ended)
 }
 
-// parked lists the requests that wait for the script.
-func (x *Builds) parked(into map[string]bool) int {
+// parked lists the requests that wait for the script; with free, also those of builds that may end.
+func (x *Builds) parked(into map[string]bool, free bool) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, b := range x.all {
 		waits := b.waits || (b.Paused && !b.resume)
-		if waits && !b.cancel {
+		if (waits && !b.cancel) || (free && b.free()) {
 			into[requestKey(store.KindBuild, b.task.Request.ID)] = true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func (s *System) Settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	for {
-		why, err := s.pending(ctx)
+		why, err := s.pending(ctx, false)
 		if err != nil || why == "" {
 			return err
 		}
@@ -38,15 +39,16 @@ func (s *System) Settle(ctx context.Context) error {
 }
 
 // pending tells what keeps the system from being settled, from one revision of the store. The scripted
-// workers are asked before and after: what they hold back must be the same at both times.
-func (s *System) pending(ctx context.Context) (string, error) {
+// workers are asked before and after: what they hold back must be the same at both times. With free, builds
+// that are free to end count as held: what else goes on?
+func (s *System) pending(ctx context.Context, free bool) (string, error) {
 	s.mu.Lock()
 	err := s.failed
 	s.mu.Unlock()
 	if err != nil {
 		return "", err
 	}
-	held, before := s.held()
+	held, before := s.held(free)
 	r, err := s.kv.Range(ctx, kv.Query{Prefix: "/dead/"})
 	if err != nil {
 		return "", err
@@ -74,7 +76,9 @@ func (s *System) pending(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	there := map[string]bool{}
 	for _, k := range requests {
+		there[k] = true
 		if !held[k] {
 			return k, nil
 		}
@@ -88,14 +92,16 @@ func (s *System) pending(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for _, k := range signals {
-		if strings.HasSuffix(k, "/"+store.SignalCancel) || strings.HasSuffix(k, "/"+store.SignalResume) {
+		// A signal that came after its request had ended means nothing.
+		request, word := strings.Replace(path.Dir(k), "/signal/", "/request/", 1), path.Base(k)
+		if there[request] && (word == store.SignalCancel || word == store.SignalResume) {
 			return k, nil
 		}
 	}
 	if why, err := s.unread(look); err != nil || why != "" {
 		return why, err
 	}
-	if _, after := s.held(); after != before {
+	if _, after := s.held(free); after != before {
 		return "the workers go on", nil
 	}
 	return "", nil
@@ -116,9 +122,9 @@ func (s *System) unread(look func(string) ([]string, error)) (string, error) {
 }
 
 // held lists the keys of the requests that the scripted workers keep, and counts what they did so far.
-func (s *System) held() (map[string]bool, int) {
+func (s *System) held(free bool) (map[string]bool, int) {
 	out := map[string]bool{}
-	return out, s.Builds.parked(out) + s.Nodes.parked(out)
+	return out, s.Builds.parked(out, free) + s.Nodes.parked(out)
 }
 
 func requestKey(kind, id string) string { return store.RequestPrefix(kind) + url.PathEscape(id) }

@@ -158,9 +158,11 @@ func (s *System) Reconfigure(ctx context.Context, how string, tenants ...string)
 }
 
 func (s *System) kick() {
-	select {
-	case s.change <- struct{}{}:
-	default:
+	for _, c := range []chan struct{}{s.change, s.Builds.idle} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -187,7 +187,7 @@ func play(ctx context.Context, s *Scenario, dir, fixtures string) (where, log st
 			where, err = s.Path, cerr
 		}
 	}()
-	if err := w.sys.Settle(ctx); err != nil {
+	if err := w.settle(ctx); err != nil {
 		return s.Path, "", err
 	}
 	for _, st := range s.steps[early:] {

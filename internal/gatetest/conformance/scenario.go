@@ -134,7 +134,7 @@ func parseStep(n *yaml.Node) (step, error) {
 
 // steps are all that there are.
 var steps = map[string]known{
-	"settle":      takes(func(ctx context.Context, w *world, _ any) error { return w.sys.Settle(ctx) }),
+	"settle":      takes(func(ctx context.Context, w *world, _ any) error { return w.settle(ctx) }),
 	"flush-cache": takes(func(context.Context, *world, any) error { return nil }), // forges are asked anew at each event
 	"expect":      takes(expect),
 

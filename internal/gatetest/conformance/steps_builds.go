@@ -111,7 +111,7 @@ func (w *world) inOrder(ctx context.Context, n *yaml.Node) error {
 			return nil
 		}
 		w.sys.Builds.Release(running[0])
-		if err := w.sys.Settle(ctx); err != nil {
+		if err := w.settle(ctx); err != nil {
 			return err
 		}
 	}

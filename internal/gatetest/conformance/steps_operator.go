@@ -26,15 +26,17 @@ func checkReconfigure(n *yaml.Node) error {
 	return strict(n, new(tenantsStep))
 }
 
-func reconfigure(ctx context.Context, w *world, n *yaml.Node) error {
+func reconfigure(_ context.Context, w *world, n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
-		return w.sys.Reconfigure(ctx, n.Value)
+		w.later(func(ctx context.Context) error { return w.sys.Reconfigure(ctx, n.Value) })
+		return nil
 	}
 	var s tenantsStep
 	if err := strict(n, &s); err != nil {
 		return err
 	}
-	return w.sys.Reconfigure(ctx, "tenant", s.Tenants...)
+	w.later(func(ctx context.Context) error { return w.sys.Reconfigure(ctx, "tenant", s.Tenants...) })
+	return nil
 }
 
 func tenantConfig(_ context.Context, w *world, path string) error { return w.useTenants(path) }
@@ -46,21 +48,23 @@ type queueStep struct {
 	Change   string `yaml:"change"`
 }
 
-func dequeue(ctx context.Context, w *world, s queueStep) error {
-	return w.operate(ctx, s, event.OperatorDequeue)
+func dequeue(_ context.Context, w *world, s queueStep) error {
+	return w.operate(s, event.OperatorDequeue)
 }
 
-func enqueue(ctx context.Context, w *world, s queueStep) error {
-	return w.operate(ctx, s, event.OperatorEnqueue)
+func enqueue(_ context.Context, w *world, s queueStep) error {
+	return w.operate(s, event.OperatorEnqueue)
 }
 
-func (w *world) operate(ctx context.Context, s queueStep, kind string) error {
+func (w *world) operate(s queueStep, kind string) error {
 	n, ps, err := w.patchset(s.Change)
 	if err != nil {
 		return err
 	}
 	p := change.Project{Connection: w.gerrit.Name(), Host: host, Name: s.Project}
-	return w.sys.Operate(ctx, s.Tenant, event.Event{Type: kind, Pipeline: s.Pipeline, Project: p, Number: strconv.Itoa(n), Patchset: strconv.Itoa(ps)})
+	e := event.Event{Type: kind, Pipeline: s.Pipeline, Project: p, Number: strconv.Itoa(n), Patchset: strconv.Itoa(ps)}
+	w.later(func(ctx context.Context) error { return w.sys.Operate(ctx, s.Tenant, e) })
+	return nil
 }
 
 type promoteStep struct {
@@ -69,7 +73,7 @@ type promoteStep struct {
 	Changes  []string `yaml:"changes"`
 }
 
-func promote(ctx context.Context, w *world, s promoteStep) error {
+func promote(_ context.Context, w *world, s promoteStep) error {
 	e := event.Event{Type: event.OperatorPromote, Pipeline: s.Pipeline}
 	for _, id := range s.Changes {
 		n, ps, err := w.patchset(id)
@@ -78,5 +82,6 @@ func promote(ctx context.Context, w *world, s promoteStep) error {
 		}
 		e.Order = append(e.Order, fmt.Sprintf("%d,%d", n, ps))
 	}
-	return w.sys.Operate(ctx, s.Tenant, e)
+	w.later(func(ctx context.Context) error { return w.sys.Operate(ctx, s.Tenant, e) })
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/forge"
 	"github.com/gozer-ci/gozer/internal/forge/fake"
 	"github.com/gozer-ci/gozer/internal/gatetest"
@@ -36,6 +37,30 @@ type world struct {
 	numbers    map[string]int    // changes by id
 	ids        map[string]string // ids by number
 	log        *bytes.Buffer
+	mu         sync.Mutex
+	news       []func(context.Context) error // what happened since the last settle, not told yet
+}
+
+// later tells the system of something at the next settle: what people do between two of them is done
+// before the first word of it arrives, however fast the system is.
+func (w *world) later(tell func(context.Context) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.news = append(w.news, tell)
+}
+
+// settle tells the news in order, and waits until nothing can happen any more.
+func (w *world) settle(ctx context.Context) error {
+	w.mu.Lock()
+	news := w.news
+	w.news = nil
+	w.mu.Unlock()
+	for _, tell := range news {
+		if err := tell(ctx); err != nil {
+			return err
+		}
+	}
+	return w.sys.Settle(ctx)
 }
 
 // connections of a file of connections.
@@ -99,7 +124,10 @@ func newWorld(ctx context.Context, dir, fixtures string, s *Scenario, prepare fu
 		w.repos.Close()
 		return nil, err
 	}
-	w.gerrit.Deliver(w.sys.Deliver)
+	w.gerrit.Deliver(func(_ context.Context, e event.Event) error {
+		w.later(func(ctx context.Context) error { return w.sys.Deliver(ctx, e) })
+		return nil
+	})
 	return w, perr
 }
 
