@@ -34,7 +34,7 @@ type Builds struct {
 	begun  int
 	moves  int
 	work   chan struct{}
-	idle   chan struct{} // something else came to an end
+	idle   chan struct{}                           // something else came to an end
 	repos  map[string]map[string]map[string]string // repository states by blob
 	titles map[string][]string                     // commit messages by commit
 }
@@ -441,11 +441,15 @@ func (x *Builds) Ended() []*Build {
 	return slices.Clone(x.ended)
 }
 
-// parked lists the requests that wait for the script; with free, also those of builds that may end.
+// parked lists the requests that wait for the script; with free, also those of builds that may end. A word to
+// go on that was heard is listed, too: it stays in the store as long as its build does.
 func (x *Builds) parked(into map[string]bool, free bool) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, b := range x.all {
+		if b.resume {
+			into[signalKey(store.KindBuild, b.task.Request.ID, store.SignalResume)] = true
+		}
 		waits := b.waits || (b.Paused && !b.resume)
 		if (waits && !b.cancel) || (free && b.free()) {
 			into[requestKey(store.KindBuild, b.task.Request.ID)] = true

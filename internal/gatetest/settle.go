@@ -85,7 +85,9 @@ func (s *System) pending(ctx context.Context, free bool) (string, error) {
 		delete(held, k)
 	}
 	for k := range held {
-		return k + " was withdrawn", nil
+		if strings.HasPrefix(k, "/request/") {
+			return k + " was withdrawn", nil
+		}
 	}
 	signals, err := look("/signal/")
 	if err != nil {
@@ -94,7 +96,7 @@ func (s *System) pending(ctx context.Context, free bool) (string, error) {
 	for _, k := range signals {
 		// A signal that came after its request had ended means nothing.
 		request, word := strings.Replace(path.Dir(k), "/signal/", "/request/", 1), path.Base(k)
-		if there[request] && (word == store.SignalCancel || word == store.SignalResume) {
+		if there[request] && !held[k] && (word == store.SignalCancel || word == store.SignalResume) {
 			return k, nil
 		}
 	}
@@ -121,13 +123,18 @@ func (s *System) unread(look func(string) ([]string, error)) (string, error) {
 	return "", nil
 }
 
-// held lists the keys of the requests that the scripted workers keep, and counts what they did so far.
+// held lists the keys of the requests that the scripted workers keep, and of the words to them that they
+// heard, and counts what they did so far.
 func (s *System) held(free bool) (map[string]bool, int) {
 	out := map[string]bool{}
 	return out, s.Builds.parked(out, free) + s.Nodes.parked(out)
 }
 
 func requestKey(kind, id string) string { return store.RequestPrefix(kind) + url.PathEscape(id) }
+
+func signalKey(kind, id, word string) string {
+	return store.SignalPrefix(kind) + url.PathEscape(id) + "/" + word
+}
 
 // Pipeline is the state of a pipeline as it is now.
 func (s *System) Pipeline(ctx context.Context, tenant, name string) (*pipeline.State, error) {
