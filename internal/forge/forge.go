@@ -132,10 +132,12 @@ type Outcome struct {
 	Moved bool `json:"moved,omitempty"`
 }
 
-// Topics is a Forge that groups changes by topic: for queues with dependencies-by-topic.
+// Topics is a Forge that groups changes by topic.
 type Topics interface {
 	// Topic lists the keys of the open changes of a topic.
 	Topic(ctx context.Context, topic string) ([]change.Key, error)
+	// WholeTopic tells whether the forge merges all changes of a topic at once, so that they need each other.
+	WholeTopic() bool
 }
 
 // Opener is a Forge that can list the open changes of a project: for project-change-merged triggers.

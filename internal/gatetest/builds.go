@@ -447,6 +447,9 @@ func (x *Builds) parked(into map[string]bool, free bool) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, b := range x.all {
+		if b.Start == nil {
+			continue // it is not known yet what was asked for
+		}
 		if b.resume {
 			into[signalKey(store.KindBuild, b.task.Request.ID, store.SignalResume)] = true
 		}

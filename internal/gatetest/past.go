@@ -56,16 +56,9 @@ func (p *past) artifacts(ctx context.Context, t *store.Task) error {
 	if err := p.write(ctx); err != nil {
 		return err
 	}
-	out := &pipeline.Provided{Item: q.Item, Buildset: q.Buildset, Job: q.Job, Token: q.Token}
-	for _, c := range q.Changes {
-		found, failed, err := p.db.Provided(ctx, t.Request.Tenant, t.Request.Pipeline, c, q.Names)
-		if err != nil {
-			return err
-		}
-		out.Artifacts = append(out.Artifacts, found...)
-		if out.Failed == "" {
-			out.Failed = failed
-		}
+	out, err := p.db.Answer(ctx, t.Request.Tenant, t.Request.Pipeline, &q)
+	if err != nil {
+		return err
 	}
 	return t.Done(ctx, out)
 }

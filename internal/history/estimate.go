@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -64,9 +65,26 @@ func estimate(took []time.Duration) Estimate {
 	return Estimate{Median: (took[(n-1)/2] + took[n/2]) / 2, Mean: sum / time.Duration(n), Count: n}
 }
 
-// Provided finds what a change's latest buildset in a pipeline provides of names (semantics 2.13).
-// failed names the first build that provides one of them and did not succeed; the artifacts do not
-// count then. A change that has no such build gives nothing.
+// Answer is what history has for a job that requires something of changes that are not tested now: in the order
+// of the changes, each one's artifacts as they are passed on, or why there are none.
+func (d *DB) Answer(ctx context.Context, tenant, pipe string, q *pipeline.FindArtifacts) (*pipeline.Provided, error) {
+	out := &pipeline.Provided{Item: q.Item, Buildset: q.Buildset, Job: q.Job, Token: q.Token}
+	for _, c := range q.Changes {
+		found, failed, err := d.Provided(ctx, tenant, pipe, c, q.Names)
+		if err != nil {
+			return nil, err
+		}
+		out.Artifacts = append(out.Artifacts, found...)
+		if out.Failed == "" {
+			out.Failed = failed
+		}
+	}
+	return out, nil
+}
+
+// Provided finds what a change's latest buildset in a pipeline provides of names (semantics 2.13). failed tells
+// of the first build that provides one of them and did not succeed; the artifacts do not count then. A change
+// that has no such build gives nothing.
 func (d *DB) Provided(ctx context.Context, tenant, pipe string, c *change.Change, names []string) (found []pipeline.Artifact, failed string, err error) {
 	if len(names) == 0 {
 		return nil, "", nil
@@ -80,21 +98,27 @@ func (d *DB) Provided(ctx context.Context, tenant, pipe string, c *change.Change
 	if err != nil {
 		return nil, "", err
 	}
-	slices.Reverse(builds)
 	for i := range builds {
 		b := &builds[i]
-		if b.Ref.Key != string(c.Key()) || !overlaps(b.Provides, names) {
+		if b.Ref.Key != string(c.Key()) || len(shared(names, b.Provides)) == 0 {
 			continue
 		}
 		if b.Result != string(pipeline.Success) {
-			return nil, b.Job, nil
+			return nil, fmt.Sprintf("artifact(s) %s provided by build %s (triggered by change %s on project %s), but that build failed with result %q",
+				strings.Join(shared(names, b.Provides), ", "), b.UUID, c.Number, c.Project.Name, b.Result), nil
 		}
 		for _, a := range b.Artifacts {
 			found = append(found, pipeline.Artifact{Name: a.Name, URL: a.URL, Metadata: a.Metadata, Project: c.Project.Name,
-				Change: c.Number, Patchset: c.Patchset, Branch: c.Branch, Ref: c.Ref, OldRev: c.OldRev, NewRev: c.NewRev, Job: b.Job})
+				Change: c.Number, Patchset: c.Patchset, Job: b.Job})
 		}
 	}
+	slices.Reverse(found)
 	return found, "", nil
+}
+
+// shared are those of names that are in others, too.
+func shared(names, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !slices.Contains(others, n) })
 }
 
 // providing is the newest buildset of the change in the pipeline with a build that provides one of names.
@@ -114,8 +138,4 @@ func (d *DB) providing(ctx context.Context, tenant, pipe string, c *change.Chang
 		return "", err
 	}
 	return out[0], nil
-}
-
-func overlaps(a, b []string) bool {
-	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }

@@ -47,16 +47,9 @@ func Serve(ctx context.Context, c ServeConfig) error {
 		if err := t.Decode(ctx, &q); err != nil {
 			return err
 		}
-		out := &pipeline.Provided{Item: q.Item, Buildset: q.Buildset, Job: q.Job, Token: q.Token}
-		for _, ch := range q.Changes {
-			found, failed, err := c.DB.Provided(ctx, t.Request.Tenant, t.Request.Pipeline, ch, q.Names)
-			if err != nil {
-				return err
-			}
-			out.Artifacts = append(out.Artifacts, found...)
-			if out.Failed == "" {
-				out.Failed = failed
-			}
+		out, err := c.DB.Answer(ctx, t.Request.Tenant, t.Request.Pipeline, &q)
+		if err != nil {
+			return err
 		}
 		return t.Done(ctx, out)
 	})

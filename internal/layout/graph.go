@@ -153,7 +153,7 @@ func (z *freezer) name() {
 func (z *freezer) resolve(c *candidate) *freezeError {
 	for _, d := range c.deps {
 		if known := z.l.jobs[d.Name]; known == nil || len(known.variants) == 0 {
-			return &freezeError{c.attached, "dependencies", fmt.Sprintf("Job %s depends on %s, which is not defined", c.Name, d.Name)}
+			return &freezeError{c.attached, "dependencies", fmt.Sprintf("Job %s not defined, on which job %s depends", d.Name, c.Name)}
 		}
 		for _, ch := range c.changes() {
 			parent := z.find(d.Name, ch)

@@ -92,29 +92,50 @@ func (st *stepper) provided(in *Provided) {
 	if in.Failed == "" || js.Build != nil {
 		return
 	}
-	js.Build = st.noBuild(j, js, Failure,
-		"Job "+j.Name+" requires artifact(s) "+strings.Join(j.Requires, ", ")+" "+in.Failed)
+	js.Build = st.noBuild(j, js, Failure, "Job "+j.Name+" requires "+in.Failed)
 	st.settle(it, j)
 }
 
-// requiredArtifacts are those of the items ahead, oldest first, preceded by what history had.
+// requiredArtifacts are what the items ahead left that j requires, nearest last: within one item, what its last
+// job left comes first. An artifact of an item ahead tells its change and patch set, and no branch.
 func (st *stepper) requiredArtifacts(it *Item, j *job.Job) []Artifact {
-	out := slices.Clone(it.Buildset.Jobs[j.ID].Artifacts)
 	if len(j.Requires) == 0 || it.Ahead == "" {
-		return out
+		return nil
 	}
+	known := it.Buildset.Jobs[j.ID].Artifacts
+	var out []Artifact
 	for _, x := range st.lineage(st.item(it.Ahead)) {
 		if !x.Live {
-			if x = st.liveTwin(x); x == nil {
+			twin := st.liveTwin(x)
+			if twin == nil {
+				out = append(out, st.artifactsOf(x, known)...)
 				continue
 			}
+			x = twin
 		}
 		if x.Buildset.Graph == nil {
 			continue
 		}
-		for _, p := range x.Buildset.Graph.Jobs {
-			if provides(p, j) {
-				out = append(out, st.artifacts(x, p)...)
+		for _, p := range slices.Backward(x.Buildset.Graph.Jobs) {
+			if !provides(p, j) {
+				continue
+			}
+			for _, a := range slices.Backward(st.artifacts(x, p)) {
+				a.Branch = ""
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// artifactsOf are those of the known ones that the changes of an item left.
+func (st *stepper) artifactsOf(x *Item, known []Artifact) []Artifact {
+	var out []Artifact
+	for _, c := range st.changes(x) {
+		for _, a := range known {
+			if a.Project == c.Project.Name && a.Change == c.Number && a.Patchset == c.Patchset {
+				out = append(out, a)
 			}
 		}
 	}
@@ -152,8 +173,11 @@ func (st *stepper) artifacts(it *Item, j *job.Job) []Artifact {
 		a := Artifact{Name: name, URL: url, Metadata: meta, Project: c.Project.Name, Job: j.Name, Branch: c.Branch}
 		if c.IsChange() {
 			a.Change, a.Patchset = c.Number, c.Patchset
-		} else {
+		} else if c.Branch == "" {
 			a.Ref, a.OldRev, a.NewRev = c.Ref, c.OldRev, c.NewRev
+		}
+		if c.Kind == change.KindTag {
+			a.Tag = strings.TrimPrefix(c.Ref, "refs/tags/")
 		}
 		out = append(out, a)
 	}

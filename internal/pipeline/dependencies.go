@@ -67,20 +67,10 @@ func (st *stepper) ignoresDependencies() bool {
 	return true
 }
 
-// tooLarge tells whether the graph has more changes than the tenant allows.
+// tooLarge tells whether more changes of the graph need others than the tenant allows.
 func (st *stepper) tooLarge(g *graph) bool {
 	limit := st.s.Tenant.MaxDependencies
-	if limit == 0 {
-		return false
-	}
-	all := map[change.Key]bool{}
-	for k, needs := range g.needs {
-		all[k] = true
-		for _, n := range needs {
-			all[n] = true
-		}
-	}
-	return len(all) > limit
+	return limit > 0 && len(g.nodes) > limit
 }
 
 // missing are the changes that the given ones need and that are not ahead of it (nil: not in the queue

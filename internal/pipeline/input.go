@@ -185,7 +185,7 @@ type Provided struct {
 	Job      job.ID     `json:"job"`
 	Token    string     `json:"token"`
 	// Artifacts found for the changes, in their order. Failed says which provider did not succeed, as
-	// the rest of the sentence "Job j requires artifact(s) n": "provided by build ..., but ...".
+	// the rest of the sentence "Job j requires": "artifact(s) n provided by build ..., but ...".
 	Artifacts []Artifact `json:"artifacts,omitempty"`
 	Failed    string     `json:"failed,omitempty"`
 }

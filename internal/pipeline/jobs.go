@@ -248,9 +248,7 @@ func (st *stepper) start(it *Item, j *job.Job, js *JobState) {
 		Nodeset: nodeset(j, js), Nodes: js.Nodes, Request: js.NodeRequest, Event: it.Event, Layout: it.Layout,
 		PostReview: st.s.Settings.PostReview, Priority: st.s.Settings.Priority(),
 	}
-	for _, x := range st.lineage(it) {
-		e.Changes = append(e.Changes, st.withFiles(x)...)
-	}
+	e.Changes = st.tested(bs)
 	for _, c := range bs.Graph.Children(j.ID, false, true) {
 		e.ChildJobs = append(e.ChildJobs, bs.Graph.Job(c).Name)
 	}

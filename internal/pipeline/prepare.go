@@ -256,11 +256,33 @@ func (st *stepper) askConfigure(it *Item, ahead string, own bool) {
 func (st *stepper) withFiles(it *Item) []*change.Change {
 	out := st.changes(it)
 	for i, c := range out {
-		if f := st.files(it, c); c.Files == nil && f != nil {
-			d := *c
-			d.Files = f
-			out[i] = &d
+		out[i] = st.filled(it, c)
+	}
+	return out
+}
+
+func (st *stepper) filled(it *Item, c *change.Change) *change.Change {
+	f := st.files(it, c)
+	if c.Files != nil || f == nil {
+		return c
+	}
+	d := *c
+	d.Files = f
+	return &d
+}
+
+// tested are the changes that the buildset was made of, oldest first, whatever of them has merged since.
+func (st *stepper) tested(bs *Buildset) []*change.Change {
+	var out []*change.Change
+	for _, op := range bs.Operations {
+		c := st.s.Changes[op.Key]
+		if c == nil {
+			continue
 		}
+		if x := st.item(op.Item); x != nil {
+			c = st.filled(x, c)
+		}
+		out = append(out, c)
 	}
 	return out
 }

@@ -290,6 +290,7 @@ type Artifact struct {
 	Patchset string         `json:"patchset,omitempty"`
 	Branch   string         `json:"branch,omitempty"`
 	Ref      string         `json:"ref,omitempty"`
+	Tag      string         `json:"tag,omitempty"`
 	OldRev   string         `json:"oldrev,omitempty"`
 	NewRev   string         `json:"newrev,omitempty"`
 	Job      string         `json:"job"`

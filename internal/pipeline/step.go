@@ -142,6 +142,9 @@ func (st *stepper) prune() {
 		for _, k := range it.Changes {
 			use(k)
 		}
+		for _, op := range it.Buildset.Operations {
+			use(op.Key)
+		}
 	}
 	for k := range st.s.Changes {
 		if !used[k] {

@@ -121,35 +121,55 @@ func (r *Reporter) mail(ctx context.Context, m Mailer, rep *pipeline.Report, rp 
 	return m.Mail(ctx, rep, rp, rep.Changes, text)
 }
 
-// merge asks for the merges in order; after the first that does not happen, the rest is not asked for.
+// merge asks for the merges in order. A refusal ends with the change that it is about: the other members of a
+// cycle are asked for nevertheless (semantics 2.7), but for those that were tested upon it on the same branch, and
+// not after a branch moved, for then all will be tested again.
 func (r *Reporter) merge(ctx context.Context, tenant, pipe string, rep *pipeline.Report, out *pipeline.Reported) {
+	lost := map[string]bool{} // commits that did not land
 	for _, c := range rep.Changes {
 		rp, ok := merges(rep, c)
 		if !ok {
 			continue
 		}
-		o, err := r.mergeOne(ctx, tenant, pipe, rep, rp, c)
+		var o forge.Outcome
+		var err error
+		m := commit(rep, c)
+		switch {
+		case out.Moved:
+			o.Why = "the branch of another change of the item moved"
+		case lost[m.Base]:
+			o.Why = "it was tested on top of a change that did not merge"
+		default:
+			o, err = r.mergeOne(ctx, tenant, pipe, rep, rp, c)
+		}
 		out.Merged[c.Key()] = o.Merged
 		out.Moved = out.Moved || o.Moved
-		switch {
-		case err != nil:
-			out.Why[c.Key()] = err.Error()
-		case !o.Merged:
-			out.Why[c.Key()] = o.Why
+		if o.Merged {
+			continue
 		}
-		if !o.Merged {
-			return
+		if out.Why[c.Key()] = o.Why; err != nil {
+			out.Why[c.Key()] = err.Error()
+		}
+		if m.Commit != "" {
+			lost[m.Commit] = true
 		}
 	}
 }
 
-func (r *Reporter) mergeOne(ctx context.Context, tenant, pipe string, rep *pipeline.Report, rp pipeline.Reporter, c *change.Change) (forge.Outcome, error) {
-	fr := r.report(tenant, pipe, rep, rp, c, true)
+// commit is the merge commit that was tested of a change; empty where there is none.
+func commit(rep *pipeline.Report, c *change.Change) pipeline.Commit {
 	for _, m := range rep.Commits {
 		if m.Change == c.Key() {
-			fr.Base, fr.Result = m.Base, m.Commit
+			return m
 		}
 	}
+	return pipeline.Commit{}
+}
+
+func (r *Reporter) mergeOne(ctx context.Context, tenant, pipe string, rep *pipeline.Report, rp pipeline.Reporter, c *change.Change) (forge.Outcome, error) {
+	fr := r.report(tenant, pipe, rep, rp, c, true)
+	m := commit(rep, c)
+	fr.Base, fr.Result = m.Base, m.Commit
 	fr.MergeMode = rep.Modes[c.Key()]
 	if r.Objects != nil && fr.Result != "" {
 		path, err := r.Objects.Objects(ctx, rep, c)

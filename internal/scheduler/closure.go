@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -24,10 +25,11 @@ type closure struct {
 	found   map[change.Key]*change.Change
 	order   []*change.Change
 	todo    []change.Key
+	topics  map[string][]change.Key // members by topic, as far as asked for
 }
 
 func newClosure(forges *forge.Set, byTopic func(change.Project) bool) *closure {
-	return &closure{forges: forges, byTopic: byTopic, found: map[change.Key]*change.Change{}}
+	return &closure{forges: forges, byTopic: byTopic, found: map[change.Key]*change.Change{}, topics: map[string][]change.Key{}}
 }
 
 // add takes a change in that was just read.
@@ -99,24 +101,88 @@ func (c *closure) fill(ctx context.Context, ch *change.Change) (*change.Change, 
 		}
 		out.FooterNeededBy = append(out.FooterNeededBy, keys...)
 	}
-	if ch.Topic != "" && c.byTopic != nil && c.byTopic(ch.Project) {
+	if !c.togetherByTopic(ch) {
+		return &out, nil
+	}
+	members, err := c.topic(ctx, ch.Topic)
+	if err != nil {
+		return nil, err
+	}
+	out.TopicNeeds = slices.DeleteFunc(slices.Clone(members), func(k change.Key) bool { return k == ch.Key() })
+	return &out, nil
+}
+
+// togetherByTopic tells whether changes of the change's topic need each other: its queue says so, or its forge
+// merges whole topics.
+func (c *closure) togetherByTopic(ch *change.Change) bool {
+	if ch.Topic == "" {
+		return false
+	}
+	if c.byTopic != nil && c.byTopic(ch.Project) {
+		return true
+	}
+	t, ok := c.forges.For(ch.Project.Connection).(forge.Topics)
+	return ok && t.WholeTopic()
+}
+
+// topic lists the open changes of a topic, and of the topics of their git parents.
+func (c *closure) topic(ctx context.Context, name string) ([]change.Key, error) {
+	if members, ok := c.topics[name]; ok {
+		return members, nil
+	}
+	var members []change.Key
+	for todo, seen := []string{name}, []string{name}; len(todo) > 0; todo = todo[1:] {
 		for _, f := range c.forges.All() {
 			t, ok := f.(forge.Topics)
 			if !ok {
 				continue
 			}
-			keys, err := t.Topic(ctx, ch.Topic)
+			keys, err := t.Topic(ctx, todo[0])
 			if err != nil {
-				return nil, fmt.Errorf("ask %s for topic %q: %w", f.Name(), ch.Topic, err)
+				return nil, fmt.Errorf("ask %s for topic %q: %w", f.Name(), todo[0], err)
 			}
 			for _, k := range keys {
-				if k != ch.Key() {
-					out.TopicNeeds = append(out.TopicNeeds, k)
+				if slices.Contains(members, k) || len(members) >= maxClosure {
+					continue
+				}
+				members = append(members, k)
+				more, err := c.topicsOfParents(ctx, k)
+				if err != nil {
+					return nil, err
+				}
+				for _, m := range more {
+					if !slices.Contains(seen, m) {
+						seen, todo = append(seen, m), append(todo, m)
+					}
 				}
 			}
 		}
 	}
-	return &out, nil
+	c.topics[name] = members
+	return members, nil
+}
+
+// topicsOfParents are those of the unmerged git parents of a change.
+func (c *closure) topicsOfParents(ctx context.Context, k change.Key) ([]string, error) {
+	ch, err := c.forges.Read(ctx, k)
+	if errors.Is(err, forge.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read change %s: %w", k, err)
+	}
+	var out []string
+	for _, p := range ch.GitNeeds {
+		parent, err := c.forges.Read(ctx, p)
+		switch {
+		case errors.Is(err, forge.ErrNotFound):
+		case err != nil:
+			return nil, fmt.Errorf("read change %s: %w", p, err)
+		case parent.Topic != "" && !parent.Merged:
+			out = append(out, parent.Topic)
+		}
+	}
+	return out, nil
 }
 
 // read finds what an event is about: the change at its forge, or the ref. nil where there is nothing (the

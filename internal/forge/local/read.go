@@ -86,9 +86,6 @@ func (f *Forge) resolved(ctx context.Context, r *Record, ps *Patchset) (*change.
 		if slices.Contains(ids, o.ChangeID) {
 			c.CompatNeeds = append(c.CompatNeeds, o.key(f))
 		}
-		if f.SubmitWholeTopic && r.Topic != "" && o.Topic == r.Topic {
-			c.TopicNeeds = append(c.TopicNeeds, o.key(f))
-		}
 		if o.Project == r.Project && slices.ContainsFunc(o.Parents, func(id string) bool { return slices.Contains(mine, id) }) {
 			c.GitNeededBy = append(c.GitNeededBy, o.key(f))
 		}
@@ -246,3 +243,21 @@ func (f *Forge) List(ctx context.Context, q Filter) ([]Record, error) {
 	}
 	return out, nil
 }
+
+// Topic lists the open changes of a topic.
+func (f *Forge) Topic(ctx context.Context, topic string) ([]change.Key, error) {
+	open, err := f.opened(ctx)
+	if err != nil || topic == "" {
+		return nil, err
+	}
+	var out []change.Key
+	for i := range open {
+		if open[i].Topic == topic {
+			out = append(out, open[i].key(f))
+		}
+	}
+	return out, nil
+}
+
+// WholeTopic tells whether the changes of a topic need each other, for they are merged together.
+func (f *Forge) WholeTopic() bool { return f.SubmitWholeTopic }
