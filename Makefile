@@ -37,6 +37,11 @@ check: ## the fast part, for before a commit
 bench: ui ansible ## measure, and print tables with their conditions
 	@go test -run '^$$' -bench . -benchtime 2s ./internal/...
 
+RUNS ?= 25000
+.PHONY: properties
+properties: ## random runs of the pipelines' state machine: RUNS for each of the four managers
+	@go test -count=1 -run 'TestProperties|TestSerialOracle' ./internal/pipeline -rapid.checks=$(RUNS)
+
 .PHONY: build
 build: bin/gozer ## the binary, in bin/
 
