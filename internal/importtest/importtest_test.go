@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"internal/change", "internal/event", "internal/job"},
 	{"internal/pipeline", "internal/config", "internal/layout", "internal/node", "internal/timeline", "internal/deps"},
 	{"internal/kv", "internal/store", "internal/history"},
-	{"ansible", "internal/git", "internal/sandbox", "internal/ansible", "internal/secret", "internal/joblog", "internal/deps/read"},
+	{"ansible", "internal/git", "internal/sandbox", "internal/ansible", "internal/secret", "internal/joblog", "internal/checkout", "internal/deps/read"},
 	{"internal/forge", "internal/provider"},
 	{"internal/tenant", "internal/reporter"},
 	{"internal/settings", "internal/auth", "internal/api", "web"},

@@ -214,7 +214,9 @@ func (f *frozen) execution(v *Variant) *freezeError {
 
 // context takes over what changes when the job runs and how it is reported.
 func (f *frozen) context(v *Variant) {
-	f.Description = v.Description.Value
+	if v.Name == f.Name { // a description is not inherited
+		put(&f.Description, v.Description)
+	}
 	put(&f.Voting, v.Voting)
 	put(&f.HoldFollowingChanges, v.HoldFollowingChanges)
 	put(&f.SuccessMessage, v.SuccessMessage)

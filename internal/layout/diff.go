@@ -1,8 +1,6 @@
 package layout
 
 import (
-	"encoding/json"
-	"maps"
 	"slices"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -18,9 +16,17 @@ type Difference struct {
 	Job string `json:"job,omitempty"`
 	// Kind is added, removed, changed, broken or repaired.
 	Kind string `json:"kind"`
-	// Attributes are those that changed, by their names in the frozen job; Error, why a graph is broken.
-	Attributes []string `json:"attributes,omitempty"`
-	Error      string   `json:"error,omitempty"`
+	// Changes are the attributes that differ, in the order of the language's reference; Error, why a graph is
+	// broken.
+	Changes []AttributeChange `json:"changes,omitempty"`
+	Error   string            `json:"error,omitempty"`
+}
+
+// AttributeChange is an attribute of a job before and after; nil where the job does not have it.
+type AttributeChange struct {
+	Name string `json:"name"`
+	Old  any    `json:"old"`
+	New  any    `json:"new"`
 }
 
 // Diff lists what becomes of the frozen jobs of every project, branch and pipeline when l takes the
@@ -29,8 +35,8 @@ func (l *Layout) Diff(old *Layout) []Difference {
 	var out []Difference
 	for _, p := range union(old.projects, l.projects) {
 		for _, branch := range branchUnion(old.names[p.canon], l.names[p.canon]) {
-			c := &change.Change{Kind: change.KindChange, Project: p.in.Project, Branch: branch, Number: "1", Patchset: "1"}
-			for _, name := range pipelineUnion(old, l) {
+			c := tip(p.in.Project, branch)
+			for _, name := range pipelineUnion(old.names[p.canon], l.names[p.canon]) {
 				for _, d := range diffGraph(old, l, c, name) {
 					d.Project, d.Branch, d.Pipeline = p.in.Project, branch, name
 					out = append(out, d)
@@ -70,21 +76,20 @@ func branchUnion(projects ...*project) []string {
 	return out
 }
 
-func pipelineUnion(layouts ...*Layout) []string {
-	var out []string
-	for _, l := range layouts {
-		for _, p := range l.Pipelines {
-			if !slices.Contains(out, p.Name) {
-				out = append(out, p.Name)
-			}
+func pipelineUnion(projects ...*project) []string {
+	var all []*stanza
+	for _, p := range projects {
+		if p != nil {
+			all = append(all, p.stanzas...)
 		}
 	}
-	return out
+	return mentioned(all)
 }
 
 func diffGraph(old, l *Layout, c *change.Change, pipeline string) []Difference {
 	in := FreezeInput{Pipeline: pipeline, Changes: []*change.Change{c}}
-	a, b := old.Freeze(in), l.Freeze(in)
+	a, before := old.freeze(in)
+	b, after := l.freeze(in)
 	switch {
 	case len(b.Problems) > 0 && len(a.Problems) == 0:
 		return []Difference{{Kind: "broken", Error: b.Problems[0].Short}}
@@ -94,65 +99,49 @@ func diffGraph(old, l *Layout, c *change.Change, pipeline string) []Difference {
 		return nil
 	}
 	var out []Difference
-	for _, j := range jobsOf(b.Graph) {
-		was := a.Graph.Job(j.ID)
-		if was == nil {
+	for _, j := range after {
+		if was := find(before, j); was == nil {
 			out = append(out, Difference{Job: j.Name, Kind: "added"})
-		} else if attrs := changed(was, j); len(attrs) > 0 {
-			out = append(out, Difference{Job: j.Name, Kind: "changed", Attributes: attrs})
+		} else if ch := changed(was.frozen, j.frozen); len(ch) > 0 {
+			out = append(out, Difference{Job: j.Name, Kind: "changed", Changes: ch})
 		}
 	}
-	for _, j := range jobsOf(a.Graph) {
-		if b.Graph.Job(j.ID) == nil {
+	for _, j := range before {
+		if find(after, j) == nil {
 			out = append(out, Difference{Job: j.Name, Kind: "removed"})
 		}
 	}
 	return out
 }
 
-func jobsOf(g *job.Graph) []*job.Job {
-	if g == nil {
-		return nil
+func find(list []*candidate, like *candidate) *candidate {
+	if i := slices.IndexFunc(list, func(c *candidate) bool { return c.ID == like.ID }); i >= 0 {
+		return list[i]
 	}
-	return g.Jobs
+	return nil
 }
 
-// changed names the fields in which two frozen jobs differ, where they were declared aside.
-func changed(a, b *job.Job) []string {
-	x, y := fields(a), fields(b)
-	var out []string
-	for _, k := range slices.Sorted(maps.Keys(x)) {
-		if y[k] != x[k] {
-			out = append(out, k)
+// changed lists the attributes in which two frozen jobs differ, where they were declared aside.
+func changed(a, b *frozen) []AttributeChange {
+	var out []AttributeChange
+	for _, attr := range attributes {
+		x, y := attr.value(a), attr.value(b)
+		if sum(plainly(x)) != sum(plainly(y)) {
+			out = append(out, AttributeChange{attr.name, x, y})
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(y)) {
-		if _, ok := x[k]; !ok {
-			out = append(out, k)
-		}
-	}
-	slices.Sort(out)
 	return out
 }
 
-func fields(j *job.Job) map[string]string {
-	c := *j
-	c.PreRun, c.Run, c.PostRun = pathless(c.PreRun), pathless(c.Run), pathless(c.PostRun)
-	var raw map[string]json.RawMessage
-	b, err := json.Marshal(&c)
-	if err == nil {
-		err = json.Unmarshal(b, &raw)
+// plainly is a value without what tells only where it was declared.
+func plainly(v any) any {
+	books, ok := v.([]job.Playbook)
+	if !ok {
+		return v
 	}
-	if err != nil {
-		panic("layout: a frozen job is plain data: " + err.Error())
-	}
-	out := make(map[string]string, len(raw))
-	for k, v := range raw {
-		switch k {
-		case "path", "hash", "refs":
-		default:
-			out[k] = string(v)
-		}
+	out := pathless(books)
+	for i := range out {
+		out[i].Level = 0
 	}
 	return out
 }

@@ -27,6 +27,8 @@ type Attribute struct {
 	// From are the definitions that set it, in the order in which they were applied; none: it is the
 	// default.
 	From []Origin `json:"from,omitempty"`
+	// Keys tells of a dictionary of variables where each of its keys comes from, in the same way.
+	Keys map[string][]Origin `json:"keys,omitempty"`
 }
 
 // Origin is a definition that set an attribute.
@@ -34,8 +36,10 @@ type Origin struct {
 	Job    string        `json:"job"`
 	Source config.Source `json:"source"`
 	Line   int           `json:"line"`
-	// Attached: it stands in a project's pipeline.
-	Attached bool `json:"attached,omitempty"`
+	// Attached: it stands in a project's pipeline. Object is project or project-template, where the value is one of
+	// the variables of those and not of a job; Job is then its name.
+	Attached bool   `json:"attached,omitempty"`
+	Object   string `json:"object,omitempty"`
 	// Overridden: a later definition replaced the value.
 	Overridden bool `json:"overridden,omitempty"`
 }
@@ -65,7 +69,7 @@ func (l *Layout) Explain(c *change.Change, pipeline, name string) (*Explanation,
 	}
 	f.ID, f.Refs = job.ID(name), []change.Key{c.Key()}
 	for _, a := range attributes {
-		if out, shown := a.explain(f); shown {
+		if out, shown := a.explain(f, s); shown {
 			e.Attributes = append(e.Attributes, out)
 		}
 	}
@@ -89,14 +93,55 @@ type attribute struct {
 	// a tag. Default: the value adds to the earlier ones, and no tag can change that.
 	mode func(j *config.Job) config.Mode
 	def  config.Mode
+	// dict is what a definition puts into a dictionary of variables, by key.
+	dict func(j *config.Job) map[string]any
+	// by tells whether one of the further keys really sets the attribute; nil: always.
+	by func(v *Variant) bool
+	// own: the value of the job's ancestors does not count.
+	own bool
+	// implied tells whether a definition that does not write it sets it all the same.
+	implied func(v *Variant) bool
 }
 
-func (a attribute) explain(f *frozen) (Attribute, bool) {
+// untrustedSecrets: secrets of untrusted projects make a job post-review and bind it to its project.
+func untrustedSecrets(v *Variant) bool { return !v.File.Source.Trusted }
+
+// reviewedSecrets: so do, as to post-review, secrets that are handed to playbooks of untrusted projects.
+func reviewedSecrets(v *Variant) bool {
+	return untrustedSecrets(v) || slices.ContainsFunc(v.Secrets.Value, func(s config.SecretUse) bool { return s.PassToParent })
+}
+
+// ownRole: a top-level definition brings its repository as a role.
+func ownRole(v *Variant) bool { return !v.Attached && v.project != nil }
+
+// dicts is a dictionary of dictionaries as one of anything.
+func dicts(m map[string]map[string]any) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+func (a attribute) explain(f *frozen, s *section) (Attribute, bool) {
 	out := Attribute{Name: a.name, Value: a.value(f)}
 	keys := append([]string{a.name}, a.keys...)
+	if a.name == "vars" {
+		for _, st := range s.varsOf {
+			o := st.origin()
+			out.From = append(out.From, o)
+			out.note(o, st.Vars)
+		}
+	}
 	for _, v := range f.variants {
+		if a.own && v.Name != f.Name {
+			continue
+		}
 		key := slices.IndexFunc(keys, func(k string) bool { return v.sets(k) })
-		if key < 0 {
+		switch {
+		case key < 0 && a.implied != nil && a.implied(v):
+			key = 0
+		case key < 0, key > 0 && a.by != nil && !a.by(v):
 			continue
 		}
 		mode := a.def
@@ -104,13 +149,48 @@ func (a attribute) explain(f *frozen) (Attribute, bool) {
 			mode = cmp.Or(a.mode(v.Job), a.def)
 		}
 		if mode == config.Override {
-			for i := range out.From {
-				out.From[i].Overridden = true
-			}
+			out.override()
 		}
-		out.From = append(out.From, Origin{Job: v.Name, Source: v.File.Source, Line: v.At(keys[key]).Line, Attached: v.Attached})
+		o := Origin{Job: v.Name, Source: v.File.Source, Line: v.At(keys[key]).Line, Attached: v.Attached}
+		out.From = append(out.From, o)
+		if a.dict != nil {
+			out.note(o, a.dict(v.Job))
+		}
 	}
 	return out, len(out.From) > 0 || !empty(out.Value)
+}
+
+// override marks all origins so far.
+func (a *Attribute) override() {
+	for i := range a.From {
+		a.From[i].Overridden = true
+	}
+	a.Keys = nil
+}
+
+// note remembers where the keys of a dictionary come from.
+func (a *Attribute) note(o Origin, dict map[string]any) {
+	for k, v := range dict {
+		if a.Keys == nil {
+			a.Keys = map[string][]Origin{}
+		}
+		old := slices.Clone(a.Keys[k])
+		if _, merges := v.(map[string]any); !merges {
+			for i := range old {
+				old[i].Overridden = true
+			}
+		}
+		a.Keys[k] = append(old, o)
+	}
+}
+
+// origin is the place of the variables of a stanza or template.
+func (st *stanza) origin() Origin {
+	o := Origin{Job: st.Name, Source: st.file.Source, Line: st.At("vars").Line, Object: "project"}
+	if st.Template {
+		o.Object = "project-template"
+	}
+	return o
 }
 
 func (v *Variant) sets(key string) bool {
@@ -137,9 +217,9 @@ func empty(v any) bool {
 
 // attributes in the order of the language's reference.
 var attributes = []attribute{
-	{name: "description", value: func(f *frozen) any { return f.Description }, def: config.Override},
-	{name: "abstract", value: func(f *frozen) any { return f.abstract }},
-	{name: "intermediate", value: func(f *frozen) any { return f.intermediate }},
+	{name: "description", own: true, value: func(f *frozen) any { return f.Description }, def: config.Override},
+	{name: "abstract", own: true, value: func(f *frozen) any { return f.abstract }},
+	{name: "intermediate", own: true, value: func(f *frozen) any { return f.intermediate }},
 	{name: "final", value: func(f *frozen) any { return f.final }},
 	{name: "protected", value: func(f *frozen) any { return f.protectedBy != nil }},
 	{name: "voting", value: func(f *frozen) any { return f.Voting }, def: config.Override},
@@ -154,8 +234,8 @@ var attributes = []attribute{
 	{name: "irrelevant-files", value: func(f *frozen) any { return f.irrelevant }, def: config.Override, mode: func(j *config.Job) config.Mode { return j.IrrelevantFiles.Mode }},
 	{name: "match-on-config-updates", value: func(f *frozen) any { return f.matchConfig }, def: config.Override},
 	{name: "deduplicate", value: func(f *frozen) any { return f.Deduplicate }, def: config.Override},
-	{name: "allowed-projects", keys: []string{"secrets"}, value: func(f *frozen) any { return f.allowed }},
-	{name: "post-review", keys: []string{"secrets"}, value: func(f *frozen) any { return f.PostReview }},
+	{name: "allowed-projects", keys: []string{"secrets"}, by: untrustedSecrets, value: func(f *frozen) any { return f.allowed }},
+	{name: "post-review", keys: []string{"secrets"}, by: reviewedSecrets, value: func(f *frozen) any { return f.PostReview }},
 	{name: "semaphores", keys: []string{"semaphore"}, value: func(f *frozen) any { return f.Semaphores }},
 	{name: "nodeset", value: func(f *frozen) any {
 		if len(f.Alternatives) > 0 {
@@ -167,17 +247,17 @@ var attributes = []attribute{
 	{name: "timeout", value: func(f *frozen) any { return f.Timeout.Seconds() }, def: config.Override},
 	{name: "post-timeout", value: func(f *frozen) any { return f.PostTimeout.Seconds() }, def: config.Override},
 	{name: "attempts", value: func(f *frozen) any { return f.Attempts }, def: config.Override},
-	{name: "roles", value: func(f *frozen) any { return f.roles }},
+	{name: "roles", implied: ownRole, value: func(f *frozen) any { return f.roles }},
 	{name: "pre-run", value: func(f *frozen) any { return f.PreRun }},
 	{name: "run", value: func(f *frozen) any { return f.Run }, def: config.Override},
 	{name: "post-run", keys: []string{"cleanup-run"}, value: func(f *frozen) any { return f.PostRun }},
 	{name: "ansible-version", value: func(f *frozen) any { return f.AnsibleVersion }, def: config.Override},
 	{name: "ansible-split-streams", value: func(f *frozen) any { return f.AnsibleSplitStreams }, def: config.Override},
 	{name: "required-projects", value: func(f *frozen) any { return f.RequiredProjects }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.RequiredProjects.Mode }},
-	{name: "vars", value: func(f *frozen) any { return f.Vars }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.Vars.Mode }},
-	{name: "extra-vars", value: func(f *frozen) any { return f.ExtraVars }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.ExtraVars.Mode }},
-	{name: "host-vars", value: func(f *frozen) any { return f.HostVars }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.HostVars.Mode }},
-	{name: "group-vars", value: func(f *frozen) any { return f.GroupVars }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.GroupVars.Mode }},
+	{name: "vars", dict: func(j *config.Job) map[string]any { return j.Vars.Value }, value: func(f *frozen) any { return f.Vars }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.Vars.Mode }},
+	{name: "extra-vars", dict: func(j *config.Job) map[string]any { return j.ExtraVars.Value }, value: func(f *frozen) any { return f.ExtraVars }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.ExtraVars.Mode }},
+	{name: "host-vars", dict: func(j *config.Job) map[string]any { return dicts(j.HostVars.Value) }, value: func(f *frozen) any { return dicts(f.HostVars) }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.HostVars.Mode }},
+	{name: "group-vars", dict: func(j *config.Job) map[string]any { return dicts(j.GroupVars.Value) }, value: func(f *frozen) any { return dicts(f.GroupVars) }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.GroupVars.Mode }},
 	{name: "include-vars", value: func(f *frozen) any { return f.IncludeVars }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.IncludeVars.Mode }},
 	{name: "failure-output", value: func(f *frozen) any { return f.FailureOutput }, def: config.Inherit, mode: func(j *config.Job) config.Mode { return j.FailureOutput.Mode }},
 	{name: "workspace-scheme", value: func(f *frozen) any { return f.WorkspaceScheme }, def: config.Override},

@@ -37,6 +37,12 @@ type Frozen struct {
 
 // Freeze makes the job graph of an item. The same input always gives the same graph.
 func (l *Layout) Freeze(in FreezeInput) Frozen {
+	f, _ := l.freeze(in)
+	return f
+}
+
+// freeze gives the jobs of the graph also as they were frozen, in its order.
+func (l *Layout) freeze(in FreezeInput) (Frozen, []*candidate) {
 	z := &freezer{l: l, in: in}
 	settings := l.Pipeline(in.Pipeline)
 	postReview := settings != nil && settings.PostReview
@@ -53,19 +59,19 @@ func (l *Layout) Freeze(in FreezeInput) Frozen {
 			graph.FailFast = section.failFast.Value
 		}
 		if err := z.change(c, section, postReview); err != nil {
-			return Frozen{Problems: []config.Problem{err.problem()}}
+			return Frozen{Problems: []config.Problem{err.problem()}}, nil
 		}
 	}
 	if !found {
-		return Frozen{NotInPipeline: true}
+		return Frozen{NotInPipeline: true}, nil
 	}
 	if err := z.finish(graph); err != nil {
-		return Frozen{Problems: []config.Problem{err.problem()}}
+		return Frozen{Problems: []config.Problem{err.problem()}}, nil
 	}
 	if z.debug {
 		graph.Debug = z.remarks
 	}
-	return Frozen{Graph: graph}
+	return Frozen{Graph: graph}, z.candidates
 }
 
 // freezer holds the state of one Freeze.
@@ -83,9 +89,11 @@ func (z *freezer) remark(format string, args ...any) {
 
 // section is what all stanzas and templates of a project say of one pipeline for one change.
 type section struct {
-	names    []string
-	uses     map[string][]*Variant
-	vars     map[string]any
+	names []string
+	uses  map[string][]*Variant
+	vars  map[string]any
+	// varsOf are the stanzas and templates that vars come from, in order.
+	varsOf   []*stanza
 	failFast config.Setting[bool]
 	debug    bool
 }
@@ -109,16 +117,23 @@ func (l *Layout) section(c *change.Change, pipeline string) (*section, bool) {
 				}
 				found = true
 				s.add(tv, pipeline)
-				s.vars = deepMerge(s.vars, tv.Vars)
+				s.addVars(tv)
 			}
 		}
-		s.vars = deepMerge(s.vars, st.Vars)
+		s.addVars(st)
 		if st.Pipeline(pipeline) != nil {
 			found = true
 			s.add(st, pipeline)
 		}
 	}
 	return s, found
+}
+
+func (s *section) addVars(st *stanza) {
+	if len(st.Vars) > 0 {
+		s.vars = deepMerge(s.vars, st.Vars)
+		s.varsOf = append(s.varsOf, st)
+	}
 }
 
 // add merges the job list of one stanza or template.

@@ -148,6 +148,9 @@ type declared[T any] struct {
 // Jobs are the names of all jobs, in load order, without the built-in one.
 func (l *Layout) Jobs() []string { return slices.Clone(l.jobNames) }
 
+// DefaultParent is the parent of jobs that name none.
+func (l *Layout) DefaultParent() string { return l.tenant.DefaultParent }
+
 // Variants are the top-level definitions of a job, in load order.
 func (l *Layout) Variants(name string) []*Variant {
 	if d := l.jobs[name]; d != nil {

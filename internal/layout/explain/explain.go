@@ -4,9 +4,11 @@
 package explain
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,14 +18,27 @@ import (
 	"github.com/gozer-ci/gozer/internal/layout"
 )
 
-// Job writes a frozen job, as text or json: every attribute, its value, and the places that set it.
-func Job(w io.Writer, format string, e *layout.Explanation) error {
+// Place writes where a line of a source is, for people; see Places.
+type Place func(s config.Source, line int) string
+
+// Places writes PROJECT/PATH@BRANCH:LINE.
+func Places(s config.Source, line int) string {
+	p := config.Problem{Source: s, Line: line}
+	return strings.TrimPrefix(p.Where(), "/")
+}
+
+// Job writes a frozen job, as text or json: every attribute, its value, and the places that set it (nil: as Places
+// writes them). Secrets are named; what is in them is left out, although it is encrypted.
+func Job(w io.Writer, format string, e *layout.Explanation, place Place) error {
 	switch format {
 	case "json":
 		return encode(w, e)
 	case "text":
 	default:
 		return unknown(format, "text", "json")
+	}
+	if place == nil {
+		place = Places
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "job %s\n", e.Job.Name)
@@ -33,20 +48,32 @@ func Job(w io.Writer, format string, e *layout.Explanation) error {
 	for _, r := range e.Remarks {
 		fmt.Fprintf(&b, "  %s\n", r)
 	}
-	b.WriteString("\ndefinitions, base first\n")
+	b.WriteString("\ndefinitions, in the order in which they are applied\n")
 	for _, d := range e.Job.Path {
-		fmt.Fprintf(&b, "  %-24s %s\n", d.Job, place(d.Source, d.Line))
+		note := ""
+		if len(d.Set) > 0 {
+			note = "  sets " + strings.Join(d.Set, ", ")
+		}
+		fmt.Fprintf(&b, "  %-24s %s%s\n", d.Job, place(d.Source, d.Line), note)
 	}
 	b.WriteString("\nattributes\n")
 	for _, a := range e.Attributes {
-		attribute(&b, a)
+		attribute(&b, a, place)
 	}
 	return write(w, &b)
 }
 
-func attribute(b *strings.Builder, a layout.Attribute) {
-	lines := value(a.Value)
-	if _, dict := a.Value.(map[string]any); len(lines) == 1 && !dict && !strings.HasPrefix(lines[0], "- ") {
+func attribute(b *strings.Builder, a layout.Attribute, place Place) {
+	if dict, ok := a.Value.(map[string]any); ok && a.Keys != nil {
+		fmt.Fprintf(b, "  %s:\n", a.Name)
+		for _, k := range slices.Sorted(maps.Keys(dict)) {
+			fmt.Fprintf(b, "    %s: %s\n", k, compact(dict[k]))
+			origins(b, a.Keys[k], place)
+		}
+		return
+	}
+	lines := Lines(a.Value)
+	if len(lines) == 1 && !strings.HasPrefix(lines[0], "- ") {
 		fmt.Fprintf(b, "  %s: %s\n", a.Name, lines[0])
 	} else {
 		fmt.Fprintf(b, "  %s:\n", a.Name)
@@ -57,26 +84,76 @@ func attribute(b *strings.Builder, a layout.Attribute) {
 	if len(a.From) == 0 {
 		b.WriteString("      (default)\n")
 	}
-	for _, o := range a.From {
-		note := ""
-		if o.Attached {
+	origins(b, a.From, place)
+}
+
+func origins(b *strings.Builder, from []layout.Origin, place Place) {
+	for _, o := range from {
+		what, note := o.Job, ""
+		switch {
+		case o.Attached:
 			note = " in a project's pipeline"
+		case o.Object != "":
+			what = strings.TrimSpace(strings.ReplaceAll(o.Object, "-", " ") + " " + o.Job)
 		}
 		if o.Overridden {
 			note += " (overridden)"
 		}
-		fmt.Fprintf(b, "      from %s at %s%s\n", o.Job, place(o.Source, o.Line), note)
+		fmt.Fprintf(b, "      from %s at %s%s\n", what, place(o.Source, o.Line), note)
 	}
 }
 
-func place(s config.Source, line int) string {
-	p := config.Problem{Source: s, Line: line}
-	return strings.TrimPrefix(p.Where(), "/")
-}
-
-// value is one line, or one for each entry of a list or dictionary.
-func value(v any) []string {
+// Lines is a value as text: one line, or one for each entry of a list or dictionary.
+func Lines(v any) []string {
 	switch v := v.(type) {
+	case string:
+		if v != "" && !strings.ContainsAny(v, "\n\"") && strings.TrimSpace(v) == v {
+			return []string{v}
+		}
+	case []string:
+		out := make([]string, len(v))
+		for i, s := range v {
+			out[i] = "- " + s
+		}
+		return orNone(out)
+	case job.Nodeset:
+		return nodeset(v)
+	case []job.Nodeset:
+		var out []string
+		for i, n := range v {
+			for k, l := range nodeset(n) {
+				lead := fmt.Sprintf("- %d: ", i+1)
+				if k > 0 {
+					lead = strings.Repeat(" ", len(lead))
+				}
+				out = append(out, lead+l)
+			}
+		}
+		return orNone(out)
+	case []job.Semaphore:
+		out := make([]string, len(v))
+		for i, s := range v {
+			out[i] = "- " + s.Name
+			if s.ResourcesFirst {
+				out[i] += " (resources first)"
+			}
+		}
+		return orNone(out)
+	case []job.IncludeVars:
+		out := make([]string, len(v))
+		for i, x := range v {
+			out[i] = "- " + x.Path
+			switch {
+			case x.ZuulProject:
+				out[i] += " of the change's project"
+			case x.Project.Name != "":
+				out[i] += " of " + x.Project.Name
+			}
+			if !x.Required {
+				out[i] += " (optional)"
+			}
+		}
+		return orNone(out)
 	case []job.Playbook:
 		out := make([]string, len(v))
 		for i, p := range v {
@@ -145,6 +222,26 @@ func compact(v any) string {
 	return string(b)
 }
 
+// nodeset is "name: host (label), host (label)", and a line for each group.
+func nodeset(n job.Nodeset) []string {
+	hosts := make([]string, len(n.Nodes))
+	for i, d := range n.Nodes {
+		hosts[i] = strings.Join(d.Names, "=") + " (" + d.Label + ")"
+	}
+	line := strings.Join(hosts, ", ")
+	if line == "" {
+		line = "no nodes"
+	}
+	if n.Name != "" {
+		line = n.Name + ": " + line
+	}
+	out := []string{line}
+	for _, g := range n.Groups {
+		out = append(out, "group "+g.Name+": "+strings.Join(g.Nodes, ", "))
+	}
+	return out
+}
+
 // playbook shows the names of secrets, never what is in them.
 func playbook(p job.Playbook) string {
 	s := fmt.Sprintf("- %s of %s@%s", p.Path, p.Source.Project.Name, p.Source.Branch)
@@ -163,52 +260,50 @@ func playbook(p job.Playbook) string {
 	return s
 }
 
-// Differences writes what Diff found, as text or json.
-func Differences(w io.Writer, format string, list []layout.Difference) error {
-	switch format {
-	case "json":
-		if list == nil {
-			list = []layout.Difference{}
-		}
-		return encode(w, list)
-	case "text":
-	default:
-		return unknown(format, "text", "json")
-	}
-	var b strings.Builder
-	last := ""
-	for _, d := range list {
-		if head := fmt.Sprintf("%s@%s %s", d.Project.Name, d.Branch, d.Pipeline); head != last {
-			fmt.Fprintln(&b, head)
-			last = head
-		}
-		switch d.Kind {
-		case "added":
-			fmt.Fprintf(&b, "  + %s\n", d.Job)
-		case "removed":
-			fmt.Fprintf(&b, "  - %s\n", d.Job)
-		case "changed":
-			fmt.Fprintf(&b, "  ~ %s: %s\n", d.Job, strings.Join(d.Attributes, ", "))
-		case "broken":
-			fmt.Fprintf(&b, "  ! the jobs cannot be frozen any more: %s\n", d.Error)
-		case "repaired":
-			b.WriteString("  ! the jobs can be frozen again\n")
-		}
-	}
-	if len(list) == 0 {
-		b.WriteString("no job differs\n")
-	}
-	return write(w, &b)
-}
-
 func encode(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
+	if err := e.Encode(redacted(v)); err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
 	return nil
+}
+
+// redacted is plain data without what is in secrets.
+func redacted(v any) any {
+	b, err := json.Marshal(v)
+	var out any
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.UseNumber()
+		err = d.Decode(&out)
+	}
+	if err != nil {
+		return v
+	}
+	redact(out)
+	return out
+}
+
+func redact(v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			redact(e)
+		}
+	case map[string]any:
+		if secrets, ok := v["secrets"].([]any); ok {
+			for _, s := range secrets {
+				if m, ok := s.(map[string]any); ok && m["owner"] != nil {
+					delete(m, "data")
+				}
+			}
+		}
+		for _, e := range v {
+			redact(e)
+		}
+	}
 }
 
 func write(w io.Writer, b *strings.Builder) error {

@@ -2,7 +2,6 @@ package explain
 
 import (
 	"fmt"
-	"html"
 	"io"
 	"strings"
 
@@ -13,18 +12,18 @@ import (
 var GraphFormats = []string{"text", "mermaid", "dot", "json", "svg"}
 
 // Graph writes a job graph. Arrows lead from a job to those that wait for it; soft dependencies are
-// dashed.
-func Graph(w io.Writer, format string, g *job.Graph) error {
+// dashed. The title, which may be empty, stands above drawings.
+func Graph(w io.Writer, format string, g *job.Graph, title string) error {
 	var b strings.Builder
 	switch format {
 	case "text":
 		text(&b, g)
 	case "mermaid":
-		mermaid(&b, g)
+		mermaid(&b, g, title)
 	case "dot":
-		dot(&b, g)
+		dot(&b, g, title)
 	case "svg":
-		svg(&b, g)
+		draw(&b, g, title)
 	case "json":
 		return encode(w, g)
 	default:
@@ -105,8 +104,11 @@ func numbers(g *job.Graph) map[job.ID]string {
 	return out
 }
 
-func mermaid(b *strings.Builder, g *job.Graph) {
+func mermaid(b *strings.Builder, g *job.Graph, title string) {
 	name := numbers(g)
+	if title != "" {
+		fmt.Fprintf(b, "---\ntitle: %q\n---\n", title)
+	}
 	b.WriteString("flowchart LR\n")
 	for _, j := range g.Jobs {
 		open, end := "[", "]"
@@ -127,9 +129,12 @@ func mermaid(b *strings.Builder, g *job.Graph) {
 	}
 }
 
-func dot(b *strings.Builder, g *job.Graph) {
+func dot(b *strings.Builder, g *job.Graph, title string) {
 	name := numbers(g)
 	b.WriteString("digraph jobs {\n  rankdir=LR;\n  node [shape=box];\n")
+	if title != "" {
+		fmt.Fprintf(b, "  label=%q; labelloc=t;\n", title)
+	}
 	for _, j := range g.Jobs {
 		style := ""
 		if !j.Voting {
@@ -147,58 +152,4 @@ func dot(b *strings.Builder, g *job.Graph) {
 		}
 	}
 	b.WriteString("}\n")
-}
-
-// The measures of the drawing, in pixels.
-const (
-	boxHeight = 28
-	rowHeight = 44
-	charWidth = 8
-	gapWidth  = 60
-	margin    = 12
-)
-
-// svg draws one column for each step, jobs in configuration order.
-func svg(b *strings.Builder, g *job.Graph) {
-	of, count := steps(g)
-	width := make([]int, count)
-	rows := make([]int, count)
-	row := map[job.ID]int{}
-	for _, j := range g.Jobs {
-		n := of[j.ID]
-		row[j.ID] = rows[n]
-		rows[n]++
-		width[n] = max(width[n], len(j.ID)*charWidth+2*margin)
-	}
-	left := make([]int, count+1)
-	left[0] = margin
-	height := 0
-	for n := range count {
-		left[n+1] = left[n] + width[n] + gapWidth
-		height = max(height, rows[n]*rowHeight)
-	}
-	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="monospace" font-size="13">`+"\n",
-		left[count], height+2*margin)
-	b.WriteString(`<style>rect{fill:none;stroke:currentColor}path{fill:none;stroke:currentColor}text{fill:currentColor}.soft{stroke-dasharray:4}</style>` + "\n")
-	for _, j := range g.Jobs {
-		n := of[j.ID]
-		y := margin + row[j.ID]*rowHeight
-		for _, d := range j.Dependencies {
-			m := of[d.Job]
-			x1, y1 := left[m]+width[m], margin+row[d.Job]*rowHeight+boxHeight/2
-			class := ""
-			if d.Soft {
-				class = ` class="soft"`
-			}
-			fmt.Fprintf(b, `<path%s d="M%d %d C%d %d %d %d %d %d"/>`+"\n", class, x1, y1,
-				x1+gapWidth/2, y1, left[n]-gapWidth/2, y+boxHeight/2, left[n], y+boxHeight/2)
-		}
-		radius := 0
-		if !j.Voting {
-			radius = boxHeight / 2
-		}
-		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" rx="%d"/><text x="%d" y="%d">%s</text>`+"\n",
-			left[n], y, width[n], boxHeight, radius, left[n]+margin, y+boxHeight-9, html.EscapeString(string(j.ID)))
-	}
-	b.WriteString("</svg>\n")
 }

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"gozer": func() { os.Exit(run(os.Args[1:])) }})
+}
+
+var update = flag.Bool("update", false, "write what commands print into the scripts that compare it")
+
+// TestScripts plays the stories in testdata/script, which read as documentation of the commands.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           filepath.Join("testdata", "script"),
+		UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			// Nothing of whoever runs the tests counts.
+			for _, kv := range [][2]string{
+				{"HOME", e.WorkDir}, {"GIT_CONFIG_NOSYSTEM", "1"}, {"GIT_CONFIG_GLOBAL", os.DevNull},
+				{"GIT_AUTHOR_NAME", "Ann"}, {"GIT_AUTHOR_EMAIL", "ann@example.org"},
+				{"GIT_COMMITTER_NAME", "Ann"}, {"GIT_COMMITTER_EMAIL", "ann@example.org"},
+				{"GOZER_SERVER", ""}, {"GOZER_TENANT", ""}, {"GOZER_TOKEN", ""},
+			} {
+				e.Setenv(kv[0], kv[1])
+			}
+			return nil
+		},
+	})
+}
