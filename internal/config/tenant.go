@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,6 +58,27 @@ type Tenant struct {
 	AuthenticationRealm string
 	// Semaphores are the global ones that the tenant may use.
 	Semaphores []string
+}
+
+// Equal tells whether two declarations say the same, wherever they stand; nil is a tenant that is not there.
+func (t *Tenant) Equal(o *Tenant) bool {
+	if t == nil || o == nil {
+		return t == o
+	}
+	return reflect.DeepEqual(t.placeless(), o.placeless())
+}
+
+// placeless is a copy of t without places in the file.
+func (t *Tenant) placeless() *Tenant {
+	c := *t
+	c.Object = Object{Name: t.Name}
+	c.Projects = make([]*TenantProject, len(t.Projects))
+	for i, p := range t.Projects {
+		q := *p
+		q.Span = Span{}
+		c.Projects[i] = &q
+	}
+	return &c
 }
 
 // NewTenant is a tenant with the defaults.

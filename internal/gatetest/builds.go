@@ -18,8 +18,9 @@ import (
 
 // Builds is the scripted executor. A build succeeds, unless the script holds it or says how it ends. Builds
 // start in the order in which they were claimed. Real builds take longer than whatever the system does
-// beside them; so builds end when nothing else goes on, all that are free to then, in the order in which
-// they started.
+// beside them; so builds end when somebody waits for the system to settle and nothing else goes on, all
+// that are free to then, in the order in which they started. Until then those that were released count as
+// running.
 type Builds struct {
 	sys *System
 	log *slog.Logger
@@ -33,6 +34,7 @@ type Builds struct {
 	ended  []*Build
 	begun  int
 	moves  int
+	ends   bool // somebody waits for the system to settle
 	work   chan struct{}
 	idle   chan struct{}                           // something else came to an end
 	repos  map[string]map[string]map[string]string // repository states by blob
@@ -110,6 +112,14 @@ func (x *Builds) serve(ctx context.Context, ses *kv.Session) error {
 		}
 	})
 	return g.Wait()
+}
+
+// settling lets builds end, or not any more.
+func (x *Builds) settling(yes bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ends = yes
+	x.wake()
 }
 
 // wake has play look again; the lock is held.
@@ -205,6 +215,9 @@ func (x *Builds) free() []*Build {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var out []*Build
+	if !x.ends {
+		return nil
+	}
 	for _, b := range x.all {
 		if b.Start == nil {
 			return nil

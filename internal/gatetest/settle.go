@@ -25,6 +25,8 @@ const settleTime = 90 * time.Second
 func (s *System) Settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
+	s.Builds.settling(true)
+	defer s.Builds.settling(false)
 	for {
 		why, err := s.pending(ctx, false)
 		if err != nil || why == "" {

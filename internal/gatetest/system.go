@@ -88,14 +88,15 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	}
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.group, ctx = errgroup.WithContext(ctx)
+	// One merge and one layout at a time: then builds begin in the order in which their items came.
 	session, err := kv.NewSession(ctx, kv.SessionConfig{Store: s.kv, TTL: time.Minute, Log: c.Log})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.run(ctx, "session", session.Run)
 	s.run(ctx, "watch", s.watch)
-	s.run(ctx, "scheduler", scheduler.New(scheduler.Config{Store: s.Store, Session: session, ID: "scheduler", Forges: forges, Tenants: s.Tenants, Log: c.Log}).Run)
-	s.run(ctx, "merger", merger.New(merger.Config{Store: s.Store, Session: session, ID: "merger", Repos: s.Repos, Log: c.Log}).Run)
+	s.run(ctx, "scheduler", scheduler.New(scheduler.Config{Store: s.Store, Session: session, ID: "scheduler", Forges: forges, Tenants: s.Tenants, Layouts: 1, Log: c.Log}).Run)
+	s.run(ctx, "merger", merger.New(merger.Config{Store: s.Store, Session: session, ID: "merger", Repos: s.Repos, AtOnce: 1, Log: c.Log}).Run)
 	s.run(ctx, "reporter", reporter.New(reporter.Config{Store: s.Store, Session: session, ID: "reporter", Forges: forges, Objects: s.Repos, Mailers: c.Mailers, Log: c.Log}).Run)
 	s.run(ctx, "executor", func(ctx context.Context) error { return s.Builds.serve(ctx, session) })
 	s.run(ctx, "launcher", func(ctx context.Context) error { return s.Nodes.serve(ctx, session) })

@@ -231,7 +231,7 @@ func title(kind string) string {
 func identity(in Input, live *Layout) string {
 	h := sha256.New()
 	t := *in.Tenant
-	t.Projects = nil
+	t.Object, t.Projects = config.Object{Name: t.Name}, nil // where it stands in the file does not count
 	head, err := json.Marshal(struct {
 		T *config.Tenant
 		S map[string]int

@@ -26,6 +26,9 @@ func refuse(format string, args ...any) error { return refusal{fmt.Sprintf(forma
 // operate carries out what an operator asked for; the answer, where one is waited for, is written in the
 // same transaction.
 func (d *desk) operate(ctx context.Context, e *event.Event, gone kv.Op) error {
+	if e.Type == event.OperatorReconfigure {
+		return d.reconfigure(ctx, e, gone)
+	}
 	ops, err := d.command(ctx, e)
 	var no refusal
 	if err != nil && !errors.As(err, &no) {
@@ -39,12 +42,41 @@ func (d *desk) operate(ctx context.Context, e *event.Event, gone kv.Op) error {
 	return err
 }
 
-func (d *desk) command(ctx context.Context, e *event.Event) ([]kv.Op, error) {
-	if e.Type == event.OperatorReconfigure {
-		scope := tenant.Everything
-		scope.Fresh = e.Action == "full"
-		return nil, d.reload(ctx, scope, nil)
+// reconfigure reads the tenant file again, and the tenant's configuration: all of it, or (smart) only where
+// the file says something else of the tenant than before. The answer is written with the new layout; the
+// wish is done with after that, so that a crash between the two only repeats it.
+func (d *desk) reconfigure(ctx context.Context, e *event.Event, gone kv.Op) error {
+	var ops []kv.Op
+	reply := func(text string) {
+		if e.Reply != "" {
+			ops = append(ops, store.ReplyOp(e.Reply, text))
+		}
 	}
+	d.log.Info("operator", "command", e.Type, "how", e.Action, "by", e.User)
+	smart := e.Action == "smart"
+	altered := true
+	var err error
+	if smart {
+		altered, err = d.Tenants.Alters(ctx, d.tenant, d.record)
+	}
+	if err == nil && altered {
+		reply("")
+		err = d.reload(ctx, tenant.Scope{File: true, Fresh: !smart}, true, ops)
+		ops = nil
+	} else if err == nil {
+		reply("")
+	}
+	if errors.Is(err, tenant.ErrFile) {
+		reply(err.Error())
+	} else if err != nil {
+		return fmt.Errorf("operator's %s: %w", e.Type, err)
+	}
+	d.look()
+	_, err = d.Store.Write(ctx, d.fence, append(ops, gone)...)
+	return err
+}
+
+func (d *desk) command(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 	if !slices.Contains(d.record.Pipelines, e.Pipeline) {
 		return nil, refuse("tenant %s has no pipeline %q; it has %s", d.tenant, e.Pipeline, strings.Join(d.record.Pipelines, ", "))
 	}

@@ -34,7 +34,9 @@ type Config struct {
 	ID, Version string
 	Forges      *forge.Set
 	Tenants     *tenant.Service
-	Log         *slog.Logger
+	// Layouts bounds layouts and job graphs in the making; 2 where it is 0.
+	Layouts int
+	Log     *slog.Logger
 	// Stepped is told after each commit of a pipeline what came of it; nil is nothing. For measurements.
 	Stepped func(tenant, pipe string, effects []pipeline.Effect)
 }
@@ -57,6 +59,9 @@ type unit struct {
 func New(c Config) *Scheduler {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Layouts == 0 {
+		c.Layouts = 2
 	}
 	return &Scheduler{Config: c, owned: map[string]*unit{}, kick: make(chan struct{}, 1)}
 }
@@ -196,8 +201,11 @@ func (s *Scheduler) balance(ctx context.Context, alive []string) error {
 // wanted lists all work that there is, with what it takes to do it.
 func (s *Scheduler) wanted(ctx context.Context) (map[string]func(context.Context, store.Fence) error, error) {
 	out := map[string]func(context.Context, store.Fence) error{}
-	for _, t := range s.Tenants.Names() {
+	desk := func(t string) {
 		out[work("tenant", t)] = func(ctx context.Context, f store.Fence) error { return s.runTenant(ctx, f, t) }
+	}
+	for _, t := range s.Tenants.Names() {
+		desk(t)
 	}
 	recs, err := store.Records[tenant.Record](s.Store, tenant.RecordPrefix).List(ctx)
 	if err != nil {
@@ -205,8 +213,10 @@ func (s *Scheduler) wanted(ctx context.Context) (map[string]func(context.Context
 	}
 	for _, r := range recs {
 		t := r.Value.Name
-		names := r.Value.Pipelines
-		for _, p := range names {
+		if !r.Value.Gone {
+			desk(t) // even where the tenant file has it no more: somebody must end it
+		}
+		for _, p := range slices.Concat(r.Value.Pipelines, r.Value.Retired) {
 			out[work("pipeline", t, p)] = func(ctx context.Context, f store.Fence) error {
 				rn := &runner{s: s.Store, log: s.Log.With("tenant", t, "pipeline", p), tenant: t, name: p, fence: f,
 					others: func() []string { return s.others(t, p) }, stepped: s.Stepped}

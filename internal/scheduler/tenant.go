@@ -51,6 +51,9 @@ func (s *Scheduler) runTenant(ctx context.Context, f store.Fence, name string) e
 		if errors.Is(err, store.ErrFenced) {
 			return err
 		}
+		if errors.Is(err, errGone) {
+			return nil
+		}
 		d.log.Warn("the tenant's events are read again", "error", err)
 		select {
 		case <-ctx.Done():
@@ -95,68 +98,12 @@ func (d *desk) open(ctx context.Context) error {
 		return err
 	}
 	d.record, d.recMod = rec, mod
-	return d.reload(ctx, tenant.Everything, nil)
-}
-
-// reload reads the tenant's configuration again, as far as the scope says, and, where the layout is
-// another one than before, tells every pipeline, together with ops in one transaction.
-func (d *desk) reload(ctx context.Context, scope tenant.Scope, ops []kv.Op) error {
-	next, err := d.Tenants.Load(ctx, d.tenant, d.record, scope)
-	if err != nil {
-		return err
+	err = d.reload(ctx, tenant.Scope{File: true}, false, nil)
+	if errors.Is(err, tenant.ErrFile) && rec.Sources != "" {
+		d.log.Error("the tenant file cannot be used; what was last read of it counts", "error", err)
+		err = d.reload(ctx, tenant.Scope{}, false, nil)
 	}
-	if next.Record.Layout != d.record.Layout || d.recMod == 0 {
-		more, err := d.announce(ctx, next)
-		if err != nil {
-			return err
-		}
-		ops = append(ops, more...)
-	}
-	if next.Record.Layout != d.record.Layout || next.Record.Sources != d.record.Sources || d.recMod == 0 {
-		ops = append(ops, store.Records[tenant.Record](d.Store, tenant.RecordPrefix).Op(d.tenant, next.Record))
-	}
-	if len(ops) > 0 {
-		rev, err := d.Store.Write(ctx, d.fence, ops...)
-		if err != nil {
-			return err
-		}
-		d.recMod = rev
-	}
-	d.record = next.Record
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.layout = next.Layout
-	return nil
-}
-
-// announce makes the inputs by which pipelines learn of a new layout; those that are no longer part of it
-// are told to empty themselves.
-func (d *desk) announce(ctx context.Context, next *tenant.Loaded) ([]kv.Op, error) {
-	var ops []kv.Op
-	present := map[string]bool{}
-	for _, name := range next.Record.Pipelines {
-		present[name] = true
-		more, err := d.Store.InputOps(ctx, d.tenant, name, &pipeline.Reconfigure{
-			Settings: *next.Layout.Pipeline(name), Tenant: d.Tenants.View(next.Layout, name),
-		})
-		if err != nil {
-			return nil, err
-		}
-		ops = append(ops, more...)
-	}
-	for _, name := range d.record.Pipelines {
-		if present[name] {
-			continue
-		}
-		more, err := d.Store.InputOps(ctx, d.tenant, name, &pipeline.Reconfigure{Removed: true})
-		if err != nil {
-			return nil, err
-		}
-		ops = append(ops, more...)
-	}
-	d.log.Info("new layout", "layout", next.Record.Layout, "pipelines", len(next.Record.Pipelines),
-		"errors", next.Record.Errors, "warnings", next.Record.Warnings)
-	return ops, nil
+	return err
 }
 
 // process turns one event into what comes of it. An event that cannot be read is set aside; a forge that
@@ -173,7 +120,7 @@ func (d *desk) process(ctx context.Context, kvs kv.KV) error {
 		return d.operate(ctx, e, gone)
 	}
 	if scope, ok := d.affects(e); ok {
-		if err := d.reload(ctx, scope, nil); err != nil {
+		if err := d.reload(ctx, scope, false, nil); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -32,6 +33,8 @@ type head struct {
 	Failures int               `json:"failures,omitempty"`
 	Disabled bool              `json:"disabled,omitempty"`
 	Paused   string            `json:"paused,omitempty"`
+
+	Stopping map[pipeline.BuildID]pipeline.Stopping `json:"stopping,omitempty"`
 }
 
 // config is what head.Config names.
@@ -148,7 +151,7 @@ func (p *Pipeline) ops(ctx context.Context, touched []pipeline.ItemID) ([]kv.Op,
 		}
 		p.config = name
 	}
-	h := encode(head{p.config, p.State.Queues, p.State.Failures, p.State.Disabled, p.State.Paused})
+	h := encode(head{p.config, p.State.Queues, p.State.Failures, p.State.Disabled, p.State.Paused, p.State.Stopping})
 	if !bytes.Equal(h, p.head) {
 		p.head = h
 		ops = append(ops, kv.Put(prefix+"head", h))
@@ -212,6 +215,27 @@ func (s *Store) LoadPipeline(ctx context.Context, tenant, name string) (*pipelin
 	return st, raw.rev, nil
 }
 
+// AtRest tells whether nothing is under way for a pipeline: it has no item, nothing waits in its inbox, and
+// no worker was asked for anything whose outcome would come there.
+func (s *Store) AtRest(ctx context.Context, tenant, name string) (bool, error) {
+	for _, prefix := range []string{PipelinePrefix(tenant, name) + "item/", InboxPrefix(tenant, name)} {
+		r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix, KeysOnly: true, Limit: 1})
+		if err != nil || len(r.KVs) > 0 {
+			return false, err
+		}
+	}
+	for _, kind := range []string{KindMerge, KindRepoState, KindConfigure, KindRefetch, KindRequeue, KindArtifacts, KindNodes, KindBuild, KindReport} {
+		all, err := Records[Request](s, RequestPrefix(kind)).List(ctx)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(all, func(r Record[Request]) bool { return r.Value.Tenant == tenant && r.Value.Pipeline == name }) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 type rawPipeline struct {
 	rev    int64
 	head   []byte
@@ -250,6 +274,7 @@ func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeli
 		}
 		st.Settings, st.Tenant = c.Settings, c.Tenant
 		st.Queues, st.Failures, st.Disabled, st.Paused = h.Queues, h.Failures, h.Disabled, h.Paused
+		st.Stopping = h.Stopping
 		raw.head, raw.config = value, h.Config
 	case strings.HasPrefix(part, "item/"):
 		var rec itemRecord

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -17,16 +16,18 @@ import (
 	"github.com/gozer-ci/gozer/internal/store"
 )
 
-// Scope says what of a tenant is read again: everything, one project, or one branch of it.
+// ErrGone: the tenant file has no such tenant any more.
+var ErrGone = errors.New("the tenant file does not have the tenant")
+
+// Scope says what of a tenant is read again: all its projects, one, or one branch of it.
 type Scope struct {
 	Project change.Project
 	Branch  string
+	// File reads the tenant file again; without it, the text counts that was last read.
+	File bool
 	// Fresh reads files even of branches that did not move.
 	Fresh bool
 }
-
-// Everything is the scope of the whole tenant.
-var Everything = Scope{}
 
 // covers tells whether a branch of a project is in the scope.
 func (s Scope) covers(p change.Project) bool {
@@ -43,21 +44,24 @@ type Loaded struct {
 // of it, and branches that did not move, are taken as they were recorded. A project whose repository
 // cannot be read keeps what was recorded of it; where there is nothing, the error is returned.
 func (s *Service) Load(ctx context.Context, name string, prev Record, scope Scope) (*Loaded, error) {
-	text, err := os.ReadFile(s.path)
-	if err != nil {
-		return nil, fmt.Errorf("read the tenant file: %w", err)
-	}
-	t, _, err := s.parse(string(text), name)
-	if err != nil {
-		return nil, err
-	}
 	old := Sources{}
 	if prev.Sources != "" {
 		if err := s.store.JSON(ctx, prev.Sources, &old); err != nil {
 			return nil, err
 		}
 	}
-	src := Sources{File: string(text)}
+	text := old.File
+	if scope.File || text == "" {
+		var err error
+		if text, err = s.readFile(); err != nil {
+			return nil, err
+		}
+	}
+	t, _, err := s.parse(text, name)
+	if err != nil {
+		return nil, err
+	}
+	src := Sources{File: text}
 	for _, x := range t.Projects {
 		p, err := s.project(x)
 		if err != nil {
@@ -95,6 +99,25 @@ func (s *Service) Load(ctx context.Context, name string, prev Record, scope Scop
 		return nil, err
 	}
 	return &Loaded{l, rec}, nil
+}
+
+// Alters tells whether the tenant file says something else of the tenant now than when it was last loaded.
+func (s *Service) Alters(ctx context.Context, name string, prev Record) (bool, error) {
+	var old Sources
+	if prev.Sources == "" {
+		return true, nil
+	}
+	if err := s.store.JSON(ctx, prev.Sources, &old); err != nil {
+		return false, err
+	}
+	text, err := s.readFile()
+	if err != nil || text == old.File {
+		return false, err
+	}
+	now := s.tenants(text)
+	was := s.tenants(old.File)
+	return !now.Tenant(name).Equal(was.Tenant(name)) || !slices.EqualFunc(now.GlobalSemaphores, was.GlobalSemaphores,
+		func(a, b *config.Semaphore) bool { return a.Name == b.Name && a.Max == b.Max }), nil
 }
 
 // parallel bounds questions to forges in flight.

@@ -51,7 +51,7 @@ type Service struct {
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	names   []string
+	file    *config.TenantFile            // as it was last read
 	texts   map[string]*config.TenantFile // by content
 	parsed  map[string]*config.Content    // parsed files, by content and connections
 	layouts map[string]*layout.Layout     // by identity
@@ -73,22 +73,43 @@ func New(c Config) (*Service, error) {
 	for name, driver := range c.Drivers {
 		s.opts.Connections[name] = driver
 	}
-	text, err := os.ReadFile(c.File)
+	if _, err := s.readFile(); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+// ErrFile: the tenant file is not usable as it is.
+var ErrFile = errors.New("the tenant file cannot be used")
+
+// readFile gives the text of the tenant file. One with mistakes is an error, which lists all of them: a
+// tenant that cannot be read must not be taken for one that is not there.
+func (s *Service) readFile() (string, error) {
+	text, err := os.ReadFile(s.path)
 	if err != nil {
-		return nil, fmt.Errorf("read the tenant file: %w", err)
+		return "", fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	tf := s.tenants(string(text))
 	var errs []error
 	for _, p := range tf.Problems {
 		if p.Severity == config.Error {
-			errs = append(errs, fmt.Errorf("%s:%d: %s %s", c.File, p.Line, p.Short, p.Hint))
+			errs = append(errs, fmt.Errorf("%s:%d: %s %s", s.path, p.Line, p.Short, p.Hint))
 		}
 	}
 	if len(tf.Tenants) == 0 {
-		errs = append(errs, fmt.Errorf("%s: there is no tenant", c.File))
+		errs = append(errs, fmt.Errorf("%s: there is no tenant", s.path))
 	}
-	return s, errors.Join(errs...)
+	if len(errs) > 0 {
+		return "", fmt.Errorf("%w: %w", ErrFile, errors.Join(errs...))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.file = tf
+	return string(text), nil
 }
+
+// keepTexts bounds how many texts of the tenant file are kept parsed: tenants may be at different ones.
+const keepTexts = 8
 
 // tenants parses a text of the tenant file, once.
 func (s *Service) tenants(text string) *config.TenantFile {
@@ -97,11 +118,10 @@ func (s *Service) tenants(text string) *config.TenantFile {
 	tf := s.texts[text]
 	if tf == nil {
 		tf = config.ParseTenants(s.path, []byte(text), s.opts)
-		s.texts = map[string]*config.TenantFile{text: tf} // the last one is enough
-	}
-	s.names = s.names[:0:0]
-	for _, t := range tf.Tenants {
-		s.names = append(s.names, t.Name)
+		if len(s.texts) >= keepTexts {
+			clear(s.texts)
+		}
+		s.texts[text] = tf
 	}
 	return tf
 }
@@ -110,7 +130,7 @@ func (s *Service) parse(text, name string) (*config.Tenant, *config.TenantFile, 
 	tf := s.tenants(text)
 	t := tf.Tenant(name)
 	if t == nil {
-		return nil, nil, fmt.Errorf("%s has no tenant %q", s.path, name)
+		return nil, nil, fmt.Errorf("%s, tenant %q: %w", s.path, name, ErrGone)
 	}
 	return t, tf, nil
 }
@@ -119,7 +139,11 @@ func (s *Service) parse(text, name string) (*config.Tenant, *config.TenantFile, 
 func (s *Service) Names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.names)
+	out := make([]string, len(s.file.Tenants))
+	for i, t := range s.file.Tenants {
+		out[i] = t.Name
+	}
+	return out
 }
 
 // Interested lists the tenants that have a project, for whoever takes events in.
@@ -127,11 +151,9 @@ func (s *Service) Interested(p change.Project) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []string
-	for _, tf := range s.texts {
-		for _, t := range tf.Tenants {
-			if slices.ContainsFunc(t.Projects, func(x *config.TenantProject) bool { return s.is(x, p) }) {
-				out = append(out, t.Name)
-			}
+	for _, t := range s.file.Tenants {
+		if slices.ContainsFunc(t.Projects, func(x *config.TenantProject) bool { return s.is(x, p) }) {
+			out = append(out, t.Name)
 		}
 	}
 	return out

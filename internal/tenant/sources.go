@@ -18,8 +18,12 @@ type Record struct {
 	Sources string `json:"sources"`
 	// Pipelines in order of the configuration.
 	Pipelines []string `json:"pipelines"`
-	Errors    int      `json:"errors"`
-	Warnings  int      `json:"warnings"`
+	// Retired are pipelines that left the configuration and may not be at rest yet.
+	Retired []string `json:"retired,omitempty"`
+	// Gone: the tenant left the tenant file.
+	Gone     bool `json:"gone,omitempty"`
+	Errors   int  `json:"errors"`
+	Warnings int  `json:"warnings"`
 	// At is when the layout became the present one.
 	At time.Time `json:"at"`
 }
