@@ -67,6 +67,9 @@ func under(sorted []string, root string, hidden []string) []string {
 	return out
 }
 
+// Ignores tells whether a path is a file that hides a folder: its being there counts, not what is in it.
+func Ignores(path string) bool { return strings.HasSuffix(path, "/"+ignoreFile) }
+
 // hiddenPrefixes are the folders with an ignore file. They hide by prefix, as Zuul does, so zuul.d/foo
 // hides zuul.d/foobar.yaml too.
 func hiddenPrefixes(sorted []string) []string {

@@ -87,22 +87,17 @@ func (b *build) preparePlaybook(ctx context.Context, name string, p job.Playbook
 	if err := os.Mkdir(q.dir, 0o700); err != nil {
 		return nil, err
 	}
-	st := b.spec
-	if p.Source.Trusted {
-		st = b.states
+	var err error
+	if q.at, err = b.playbookCheckout(p); err != nil {
+		return nil, err
 	}
-	ref, commit, ok := st[p.Source.Project.Canonical()].find(p.Source.Branch)
-	if !ok {
-		return nil, halt{pipeline.ErrorResult, fmt.Sprintf("Playbook %s: %s has no branch %s", p.Path, p.Source.Project, p.Source.Branch)}
-	}
-	q.at = checkout{Ref: ref, Name: p.Source.Branch, Commit: commit, Why: "playbook branch"}
-	inside, err := b.place(ctx, q, p.Source.Project, commit, slots)
+	inside, err := b.place(ctx, q, p.Source.Project, q.at.Commit, slots)
 	if err != nil {
 		return nil, err
 	}
 	q.host = q.binds[0].Path
 	if q.path, err = locate(q.host, p.Path); err != nil {
-		return nil, halt{pipeline.ErrorResult, fmt.Sprintf("Playbook %s of %s@%s: %v", p.Path, p.Source.Project, p.Source.Branch, err)}
+		return nil, noPlaybook(p, err)
 	}
 	if q.native, err = isProgram(q.host, q.path); err != nil {
 		return nil, err
@@ -140,15 +135,14 @@ func (b *build) place(ctx context.Context, q *playbook, p change.Project, commit
 	return inside, nil
 }
 
-// locate finds a playbook in a repository; as in Zuul its name may lack the ending.
+// locate finds a playbook in a repository.
 func locate(dir, path string) (string, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
-	clean := filepath.Clean(path)
-	for _, name := range []string{clean, clean + ".yaml", clean + ".yml"} {
+	for _, name := range playbookNames(path) {
 		st, err := root.Stat(name)
 		switch {
 		case err == nil && st.Mode().IsRegular():
@@ -159,7 +153,36 @@ func locate(dir, path string) (string, error) {
 			return "", errors.New("it lies outside of its repository")
 		}
 	}
-	return "", errors.New("there is no such file")
+	return "", errNoFile
+}
+
+// playbookNames are the paths at which a playbook may be; as in Zuul its name may lack the ending.
+func playbookNames(path string) []string {
+	clean := filepath.Clean(path)
+	return []string{clean, clean + ".yaml", clean + ".yml"}
+}
+
+var errNoFile = errors.New("there is no such file")
+
+func noPlaybook(p job.Playbook, why error) error {
+	return halt{pipeline.ErrorResult, fmt.Sprintf("Unable to find playbook %s of %s@%s: %v", p.Path, p.Source.Project, p.Source.Branch, why)}
+}
+
+// playbookCheckout: a playbook is at the branch that its job was defined on; trusted ones as merged.
+func (b *build) playbookCheckout(p job.Playbook) (checkout, error) {
+	ref, commit, ok := b.seen(p)[p.Source.Project.Canonical()].find(p.Source.Branch)
+	if !ok {
+		return checkout{}, halt{pipeline.ErrorResult, fmt.Sprintf("Playbook %s: %s has no branch %s", p.Path, p.Source.Project, p.Source.Branch)}
+	}
+	return checkout{Ref: ref, Name: p.Source.Branch, Commit: commit, Why: "playbook branch"}, nil
+}
+
+// seen is the state that a playbook and its roles are read from.
+func (b *build) seen(p job.Playbook) states {
+	if p.Source.Trusted {
+		return b.states
+	}
+	return b.spec
 }
 
 // isProgram tells a program from a playbook: it may be executed, and is no YAML by name or content.
@@ -191,9 +214,9 @@ func isProgram(dir, path string) (bool, error) {
 
 // prepareRole puts a repository on the playbook's path for roles, by its shape (semantics 4.3).
 func (b *build) prepareRole(ctx context.Context, q *playbook, i int, r job.Role, slots map[string]string) error {
-	at, err := b.roleCheckout(q, r.Project)
+	at, err := b.roleCheckout(q.Playbook, q.at, r.Project)
 	if err != nil {
-		return halt{pipeline.ErrorResult, fmt.Sprintf("Roles of %s for playbook %s: %v", r.Project, q.Path, err)}
+		return err
 	}
 	inside, err := b.place(ctx, q, r.Project, at.Commit, slots)
 	if err != nil {
@@ -205,7 +228,7 @@ func (b *build) prepareRole(ctx context.Context, q *playbook, i int, r job.Role,
 		if r.Implicit {
 			return nil
 		}
-		return halt{pipeline.ErrorResult, fmt.Sprintf("Playbook %s wants roles of %s@%s, which has neither a roles nor a tasks folder", q.Path, r.Project, at.Name)}
+		return noRole(q.Playbook, r, at)
 	}
 	name := r.Name
 	if name == "" {
@@ -232,17 +255,22 @@ func (b *build) prepareRole(ctx context.Context, q *playbook, i int, r job.Role,
 	return nil
 }
 
+func noRole(p job.Playbook, r job.Role, at checkout) error {
+	return halt{pipeline.ErrorResult, fmt.Sprintf("Unable to find role for playbook %s: %s@%s has neither a roles nor a tasks folder", p.Path, r.Project, at.Name)}
+}
+
 // roleCheckout: the playbook's own repository is at the playbook's branch, others where a workspace
 // project would be; trusted playbooks see merged code only.
-func (b *build) roleCheckout(q *playbook, p change.Project) (checkout, error) {
+func (b *build) roleCheckout(q job.Playbook, own checkout, p change.Project) (checkout, error) {
 	if p == q.Source.Project {
-		return q.at, nil
+		return own, nil
 	}
-	st := b.spec
-	if q.Source.Trusted {
-		st = b.states
+	st := b.seen(q)
+	at, err := choose(st[p.Canonical()], wish{project: p, job: b.s.Job, item: b.primary, fallback: b.fallback(p, st[p.Canonical()])})
+	if err != nil {
+		return at, halt{pipeline.ErrorResult, fmt.Sprintf("Roles of %s for playbook %s: %v", p, q.Path, err)}
 	}
-	return choose(st[p.Canonical()], wish{project: p, job: b.s.Job, item: b.primary, fallback: b.fallback(p, st[p.Canonical()])})
+	return at, nil
 }
 
 func isDir(dir, name string) bool {

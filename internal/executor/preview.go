@@ -1,7 +1,12 @@
 package executor
 
 import (
+	"errors"
+	"slices"
+	"strings"
+
 	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
@@ -34,6 +39,62 @@ func CheckoutOf(s *pipeline.Start, from Sources, repos map[string]map[string]str
 	b := preview(s, from, repos)
 	at, err := b.choose(p, "", "", useRef)
 	return Checkout{p, at.Name, at.Commit}, err
+}
+
+// Preflight tells what keeps a build from running its playbooks: a checkout that cannot be chosen, a
+// playbook or a role that is not there. The result is empty where nothing does. files lists the paths of a
+// project at a commit.
+func Preflight(s *pipeline.Start, from Sources, repos map[string]map[string]string, files func(change.Project, string) ([]string, error)) (pipeline.Result, string, error) {
+	b := preview(s, from, repos)
+	err := b.preflight(files)
+	var h halt
+	if errors.As(err, &h) {
+		return h.result, h.detail, nil
+	}
+	return "", "", err
+}
+
+func (b *build) preflight(files func(change.Project, string) ([]string, error)) error {
+	if _, err := b.wanted(); err != nil {
+		return err
+	}
+	for _, p := range slices.Concat(b.s.Job.PreRun, b.s.Job.Run, b.s.Job.PostRun) {
+		at, err := b.playbookCheckout(p)
+		if err != nil {
+			return err
+		}
+		list, err := files(p.Source.Project, at.Commit)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(playbookNames(p.Path), func(n string) bool { return slices.Contains(list, n) }) {
+			return noPlaybook(p, errNoFile)
+		}
+		for _, r := range p.Roles {
+			if err := b.lookForRole(p, at, r, files); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *build) lookForRole(p job.Playbook, own checkout, r job.Role, files func(change.Project, string) ([]string, error)) error {
+	at, err := b.roleCheckout(p, own, r.Project)
+	if err != nil {
+		return err
+	}
+	list, err := files(r.Project, at.Commit)
+	if err != nil {
+		return err
+	}
+	found := r.Implicit || slices.ContainsFunc(list, func(f string) bool {
+		return strings.HasPrefix(f, "tasks/") || strings.HasPrefix(f, "roles/")
+	})
+	if !found {
+		return noRole(p, r, at)
+	}
+	return nil
 }
 
 // ZuulVariables is the dictionary "zuul" of a build, but for what only a running executor knows.

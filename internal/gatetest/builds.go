@@ -38,6 +38,7 @@ type Builds struct {
 	work   chan struct{}
 	idle   chan struct{}                           // something else came to an end
 	repos  map[string]map[string]map[string]string // repository states by blob
+	trees  map[string][]string                     // paths by commit
 	titles map[string][]string                     // commit messages by commit
 }
 
@@ -70,6 +71,8 @@ type Build struct {
 	waits  bool // at its stage, until released
 	begun  int  // place in the order of starts
 	mark   string
+	broken pipeline.Result // what its preparation came to, where its playbooks cannot run
+	detail string
 	resume bool
 	cancel bool
 	over   bool
@@ -87,7 +90,7 @@ type rule struct {
 
 func newBuilds(sys *System, log *slog.Logger) *Builds {
 	return &Builds{sys: sys, log: log, hold: map[Stage]bool{}, data: map[[2]string]map[string]any{}, work: make(chan struct{}, 1), idle: make(chan struct{}, 1),
-		repos: map[string]map[string]map[string]string{}, titles: map[string][]string{}}
+		repos: map[string]map[string]map[string]string{}, titles: map[string][]string{}, trees: map[string][]string{}}
 }
 
 func (x *Builds) serve(ctx context.Context, ses *kv.Session) error {
@@ -257,7 +260,11 @@ func (x *Builds) next() (*Build, func(context.Context, *Build) error) {
 
 // begin starts a build.
 func (x *Builds) begin(ctx context.Context, b *Build) error {
-	err := b.task.Tell(ctx, &pipeline.BuildStarted{Build: b.Start.Build, At: time.Now(), Executor: "executor"})
+	result, detail, err := x.preflight(ctx, b)
+	if err != nil {
+		return err
+	}
+	err = b.task.Tell(ctx, &pipeline.BuildStarted{Build: b.Start.Build, At: time.Now(), Executor: "executor"})
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err != nil {
@@ -265,7 +272,8 @@ func (x *Builds) begin(ctx context.Context, b *Build) error {
 		return nil
 	}
 	x.begun++
-	b.stage, b.begun, b.waits = Running, x.begun, x.hold[Running]
+	b.stage, b.begun, b.waits = Running, x.begun, x.hold[Running] && result == ""
+	b.broken, b.detail = result, detail
 	return nil
 }
 
@@ -278,6 +286,9 @@ func (x *Builds) abort(ctx context.Context, b *Build) error {
 func (x *Builds) end(ctx context.Context, b *Build) error {
 	out := &pipeline.BuildEnded{Build: b.Start.Build, At: time.Now(), Data: x.returns(b)}
 	word := x.outcome(b)
+	if b.broken != "" {
+		word, out.Detail, out.Data = string(b.broken), b.detail, nil
+	}
 	switch word {
 	case NoResult:
 		out.Result = ""

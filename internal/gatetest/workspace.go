@@ -12,6 +12,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/executor"
 	"github.com/gozer-ci/gozer/internal/git"
+	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
 // Own is the change or ref that the build belongs to.
@@ -82,6 +83,38 @@ func (x *Builds) Log(ctx context.Context, b *Build, project string) (messages []
 	defer x.mu.Unlock()
 	x.titles[id] = messages
 	return messages, true, nil
+}
+
+// preflight tells what keeps a build from running its playbooks.
+func (x *Builds) preflight(ctx context.Context, b *Build) (pipeline.Result, string, error) {
+	st, err := x.state(ctx, b)
+	if err != nil {
+		return "", "", err
+	}
+	return executor.Preflight(b.Start, x.sys.Repos, st, func(p change.Project, commit string) ([]string, error) {
+		x.mu.Lock()
+		list, ok := x.trees[commit]
+		x.mu.Unlock()
+		if ok {
+			return list, nil
+		}
+		r, err := git.Open(git.Config{Dir: x.sys.Repos.Path(p)})
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		all, err := r.ListFiles(ctx, commit, "")
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range all {
+			list = append(list, e.Path)
+		}
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.trees[commit] = list
+		return list, nil
+	})
 }
 
 // Has tells whether a build's workspace has a commit of a project, by its message.

@@ -93,7 +93,7 @@ func (s *Service) proposal(ctx context.Context, live *layout.Layout, blob string
 	}
 	for _, f := range files {
 		x := live.Options(f.Project)
-		if x == nil || (x.Trusted && f.Branch != x.LoadBranch) || (!x.Trusted && !x.Includes(f.Branch)) {
+		if x == nil || (x.Trusted && f.Branch != x.LoadBranch) || (!x.Trusted && !x.Includes(f.Branch) && !x.Dynamic(f.Branch)) {
 			continue
 		}
 		b := s.branch(x, f.Project, f.Branch, f.Files)
