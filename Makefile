@@ -33,6 +33,10 @@ check: ## the fast part, for before a commit
 	@go vet ./...
 	@go test -short ./...
 
+.PHONY: conformance
+conformance: bin/gozer ## replay scenarios proven on a real Zuul (DIR=folder; ../shared/conformance if not given)
+	@bin/gozer conformance $(or $(DIR),../shared/conformance)
+
 .PHONY: bench
 bench: ui ansible ## measure, and print tables with their conditions
 	@go test -run '^$$' -bench . -benchtime 2s ./internal/...

@@ -2,9 +2,9 @@ package config
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
@@ -197,8 +197,8 @@ func (r *reader) reporters(p *Pipeline, v *node) []pipeline.Reporter {
 
 // timerFields checks a timer's time: five fields of cron, then seconds and jitter.
 func (r *reader) timerFields(s string) {
-	n := len(strings.Fields(s))
-	if n < 5 || n > 7 {
-		r.fail(NameSyntax, "the time %q must have 5 fields (minute, hour, day, month, day of week), and may have seconds and jitter", s)
+	if _, err := event.ParseSchedule(s); err != nil {
+		r.hint("fields: minute, hour, day, month, day of week (Monday is 0); they may be followed by seconds and by jitter in seconds")
+		r.fail(NameSyntax, "%v", err)
 	}
 }

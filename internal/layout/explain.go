@@ -56,7 +56,9 @@ func (l *Layout) Explain(c *change.Change, pipeline, name string) (*Explanation,
 		return nil, []config.Problem{p}
 	}
 	e := &Explanation{}
-	f, err := l.freezeJob(c, name, s, func(format string, args ...any) { e.Remarks = append(e.Remarks, fmt.Sprintf(format, args...)) })
+	var say remarks
+	f, err := l.freezeJob(c, name, s, &say)
+	e.Remarks = say.leftOut()
 	if err != nil {
 		return nil, []config.Problem{err.problem()}
 	}

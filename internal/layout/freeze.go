@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/config"
@@ -44,6 +45,7 @@ func (l *Layout) Freeze(in FreezeInput) Frozen {
 // freeze gives the jobs of the graph also as they were frozen, in its order.
 func (l *Layout) freeze(in FreezeInput) (Frozen, []*candidate) {
 	z := &freezer{l: l, in: in}
+	z.debugged()
 	settings := l.Pipeline(in.Pipeline)
 	postReview := settings != nil && settings.PostReview
 	graph := &job.Graph{}
@@ -54,7 +56,6 @@ func (l *Layout) freeze(in FreezeInput) (Frozen, []*candidate) {
 			continue
 		}
 		found = true
-		z.debug = z.debug || section.debug
 		if section.failFast.Set {
 			graph.FailFast = section.failFast.Value
 		}
@@ -68,8 +69,8 @@ func (l *Layout) freeze(in FreezeInput) (Frozen, []*candidate) {
 	if err := z.finish(graph); err != nil {
 		return Frozen{Problems: []config.Problem{err.problem()}}, nil
 	}
-	if z.debug {
-		graph.Debug = z.remarks
+	if z.remarks != nil {
+		graph.Debug = *z.remarks
 	}
 	return Frozen{Graph: graph}, z.candidates
 }
@@ -79,12 +80,56 @@ type freezer struct {
 	l          *Layout
 	in         FreezeInput
 	candidates []*candidate
-	debug      bool
-	remarks    []string
+	remarks    *remarks
 }
 
-func (z *freezer) remark(format string, args ...any) {
-	z.remarks = append(z.remarks, fmt.Sprintf(format, args...))
+// remarks tell people how the jobs were chosen. A nil *remarks takes none.
+type remarks []string
+
+func (r *remarks) add(format string, args ...any) {
+	if r != nil {
+		*r = append(*r, fmt.Sprintf(format, args...))
+	}
+}
+
+// variant tells whether a definition holds for the change.
+func (r *remarks) variant(kind string, v *Variant, c *change.Change, matched bool) {
+	if r == nil {
+		return
+	}
+	word := "did not match"
+	if matched {
+		word = "matched"
+	}
+	at := v.File.Source.Path
+	if v.Span.Line > 0 {
+		at = fmt.Sprintf("%s:%d", at, v.Span.Line)
+	}
+	if p := v.File.Source.Project.Name; p != "" {
+		at = fmt.Sprintf("%s/%s@%s", p, at, v.File.Source.Branch)
+	}
+	r.add("  %s variant %s (%s) %s %s", kind, v.Name, at, word, c.ID())
+}
+
+// leftOut are the remarks that say why something does not count.
+func (r remarks) leftOut() []string {
+	var out []string
+	for _, s := range r {
+		if strings.Contains(s, "did not match") || strings.Contains(s, "No matching") {
+			out = append(out, strings.TrimSpace(s))
+		}
+	}
+	return out
+}
+
+// debugged has remarks taken where the project of some change asks for them.
+func (z *freezer) debugged() {
+	for _, c := range z.in.Changes {
+		if s, ok := z.l.section(c, z.in.Pipeline); ok && s.debug {
+			z.remarks = &remarks{}
+			return
+		}
+	}
 }
 
 // section is what all stanzas and templates of a project say of one pipeline for one change.
@@ -212,7 +257,7 @@ type candidate struct {
 // change freezes the jobs of one change.
 func (z *freezer) change(c *change.Change, s *section, postReview bool) *freezeError {
 	for _, name := range s.names {
-		f, err := z.l.freezeJob(c, name, s, z.remark)
+		f, err := z.l.freezeJob(c, name, s, z.remarks)
 		if err != nil {
 			return err
 		}
@@ -225,7 +270,7 @@ func (z *freezer) change(c *change.Change, s *section, postReview bool) *freezeE
 		cand := &candidate{frozen: f, change: c}
 		cand.matches = f.matchesFiles(c) || z.altered(f, c)
 		if !cand.matches {
-			z.remark("job %s: the changed files do not match", name)
+			z.remarks.add("  Job %s did not match the changed files", name)
 		}
 		cand.pending = f.pending(c, postReview, z.in.Pipeline)
 		z.candidates = append(z.candidates, cand)
@@ -250,7 +295,8 @@ func (f *frozen) pending(c *change.Change, postReview bool, pipeline string) *fr
 
 // freezeJob applies all definitions that hold for the change; nil where some ancestor or the
 // project-pipeline has none.
-func (l *Layout) freezeJob(c *change.Change, name string, s *section, remark func(string, ...any)) (*frozen, *freezeError) {
+func (l *Layout) freezeJob(c *change.Change, name string, s *section, say *remarks) (*frozen, *freezeError) {
+	say.add("Freezing job %s for %s", name, c.ID())
 	uses := make([]*Variant, 0, len(s.uses[name]))
 	seed := overrides{}
 	for _, v := range s.uses[name] {
@@ -259,7 +305,7 @@ func (l *Layout) freezeJob(c *change.Change, name string, s *section, remark fun
 			l.noteOverrides(seed, v)
 		}
 	}
-	walk := collector{l: l, change: c}
+	walk := collector{l: l, change: c, say: say}
 	matched, err := walk.collect(name, seed, nil)
 	if err != nil {
 		if len(s.uses[name]) > 0 && err.variant == nil {
@@ -268,7 +314,7 @@ func (l *Layout) freezeJob(c *change.Change, name string, s *section, remark fun
 		return nil, err
 	}
 	if !matched {
-		remark("job %s: no matching variants", name)
+		say.add("  No matching variants for job %s", name)
 		return nil, nil
 	}
 	f := newFrozen(l, name)
@@ -280,8 +326,11 @@ func (l *Layout) freezeJob(c *change.Change, name string, s *section, remark fun
 	}
 	f.Vars = deepMerge(s.vars, f.Vars)
 	f.AnsibleVersion = cmp.Or(f.AnsibleVersion, l.tenant.DefaultAnsibleVersion)
+	for _, v := range s.uses[name] {
+		say.variant("Pipeline", v, c, slices.Contains(uses, v))
+	}
 	if len(uses) == 0 {
-		remark("job %s: no variant of the project's pipeline matches the branch", name)
+		say.add("  No matching pipeline variants for job %s", name)
 		return nil, nil
 	}
 	for _, v := range uses {
@@ -316,6 +365,7 @@ type collector struct {
 	change  *change.Change
 	found   []*Variant
 	visited map[string]bool
+	say     *remarks
 }
 
 // collect adds the definitions of one name, each after those of its parent. Not matched: the name, or
@@ -332,7 +382,9 @@ func (w *collector) collect(name string, outer overrides, stack []string) (match
 	stack = append(slices.Clip(stack), name)
 	local := maps.Clone(outer)
 	for _, v := range d.variants {
-		if !matchesBranch(v.Branches, w.change, w.override(v, local)) {
+		ok := matchesBranch(v.Branches, w.change, w.override(v, local))
+		w.say.variant("Job", v, w.change, ok)
+		if !ok {
 			continue
 		}
 		parent := v.Parent.Value
@@ -416,7 +468,7 @@ func (z *freezer) altered(f *frozen, c *change.Change) bool {
 	if !ok || len(s.uses[f.Name]) == 0 {
 		return true
 	}
-	old, err := ahead.freezeJob(c, f.Name, s, func(string, ...any) {})
+	old, err := ahead.freezeJob(c, f.Name, s, nil)
 	if err != nil {
 		return false
 	}

@@ -123,7 +123,7 @@ func (z *freezer) force() {
 			for _, ch := range c.changes() {
 				if parent := z.find(d.Name, ch); parent != nil && !parent.matches {
 					parent.matches = true
-					z.remark("job %s: it runs because job %s depends on it", d.Name, c.Name)
+					z.remarks.add("Job %s runs because job %s depends on it", d.Name, c.Name)
 					todo = append(todo, parent)
 				}
 			}

@@ -29,11 +29,14 @@ type runner struct {
 	log          *slog.Logger
 	tenant, name string
 	fence        store.Fence
-	// others lists the pipelines of the tenant, for what goes to all of them.
-	others func() []string
+	// neighbours lists the other pipelines of the tenant, or of all tenants, for what goes to all of them.
+	neighbours func(ctx context.Context, everywhere bool) ([]address, error)
 	// stepped is called after each commit; nil is nothing.
 	stepped func(tenant, pipe string, effects []pipeline.Effect)
 }
+
+// address is where the inputs of a pipeline go.
+type address struct{ tenant, pipeline string }
 
 // run works until ctx ends or the claim is lost. Where the outcome of a write is not known, it reads the
 // state again: the inputs that were not consumed are still there.
@@ -120,7 +123,7 @@ func (r *runner) process(ctx context.Context, p *store.Pipeline, todo []kv.KV) e
 		return err
 	}
 	ops = append(ops, handed...)
-	more, err := r.spread(ctx, rest)
+	more, err := r.spread(ctx, rest, sem.global)
 	if err != nil {
 		return err
 	}
@@ -158,9 +161,9 @@ func (r *runner) bury(ctx context.Context, e kv.KV, cause error) error {
 }
 
 // spread turns effects that concern the tenant and its other pipelines into writes.
-func (r *runner) spread(ctx context.Context, rest []pipeline.Effect) ([]kv.Op, error) {
+func (r *runner) spread(ctx context.Context, rest []pipeline.Effect, global map[string]bool) ([]kv.Op, error) {
 	var ops []kv.Op
-	woken := false
+	wake, everywhere := false, false
 	for _, e := range rest {
 		var more []kv.Op
 		var err error
@@ -173,17 +176,25 @@ func (r *runner) spread(ctx context.Context, rest []pipeline.Effect) ([]kv.Op, e
 				more, err = append(more, o...), errors.Join(err, ierr)
 			}
 		case *pipeline.Released:
-			if woken {
-				continue
-			}
-			woken = true
-			for _, name := range r.others() {
-				o, ierr := r.s.InputOps(ctx, r.tenant, name, &pipeline.Wake{})
-				more, err = append(more, o...), errors.Join(err, ierr)
-			}
+			wake = true
+			everywhere = everywhere || slices.ContainsFunc(e.Semaphores, func(n string) bool { return global[n] })
 		default:
 			err = fmt.Errorf("nobody carries out %T", e)
 		}
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, more...)
+	}
+	if !wake {
+		return ops, nil
+	}
+	list, err := r.neighbours(ctx, everywhere)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range list {
+		more, err := r.s.InputOps(ctx, a.tenant, a.pipeline, &pipeline.Wake{})
 		if err != nil {
 			return nil, err
 		}

@@ -219,7 +219,10 @@ func (s *Scheduler) wanted(ctx context.Context) (map[string]func(context.Context
 		for _, p := range slices.Concat(r.Value.Pipelines, r.Value.Retired) {
 			out[work("pipeline", t, p)] = func(ctx context.Context, f store.Fence) error {
 				rn := &runner{s: s.Store, log: s.Log.With("tenant", t, "pipeline", p), tenant: t, name: p, fence: f,
-					others: func() []string { return s.others(t, p) }, stepped: s.Stepped}
+					neighbours: func(ctx context.Context, everywhere bool) ([]address, error) {
+						return s.neighbours(ctx, t, p, everywhere)
+					},
+					stepped: s.Stepped}
 				return rn.run(ctx)
 			}
 		}
@@ -227,13 +230,25 @@ func (s *Scheduler) wanted(ctx context.Context) (map[string]func(context.Context
 	return out, nil
 }
 
-// others are the pipelines of a tenant, as last recorded.
-func (s *Scheduler) others(t, but string) []string {
-	rec, err := s.Tenants.Record(context.Background(), t)
+// neighbours are the other pipelines of a tenant, or of all tenants, as last recorded.
+func (s *Scheduler) neighbours(ctx context.Context, tenantName, but string, everywhere bool) ([]address, error) {
+	recs, err := store.Records[tenant.Record](s.Store, tenant.RecordPrefix).List(ctx)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(rec.Pipelines), func(p string) bool { return p == but })
+	var out []address
+	for _, r := range recs {
+		t := r.Value.Name
+		if t != tenantName && !everywhere {
+			continue
+		}
+		for _, p := range r.Value.Pipelines {
+			if t != tenantName || p != but {
+				out = append(out, address{t, p})
+			}
+		}
+	}
+	return out, nil
 }
 
 func (s *Scheduler) claim(ctx context.Context, w string, start func(context.Context, store.Fence) error) error {
