@@ -95,8 +95,9 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	}
 	s.run(ctx, "session", session.Run)
 	s.run(ctx, "watch", s.watch)
-	s.run(ctx, "scheduler", scheduler.New(scheduler.Config{Store: s.Store, Session: session, ID: "scheduler", Forges: forges, Tenants: s.Tenants, Layouts: 1, Log: c.Log}).Run)
-	s.run(ctx, "merger", merger.New(merger.Config{Store: s.Store, Session: session, ID: "merger", Repos: s.Repos, AtOnce: 1, Log: c.Log}).Run)
+	// One of each kind of work at a time: of what arrives in order, the first is ready first, as stories expect.
+	s.run(ctx, "scheduler", scheduler.New(scheduler.Config{Store: s.Store, Session: session, ID: "scheduler", Forges: forges, Tenants: s.Tenants, Log: c.Log, AtOnce: 1}).Run)
+	s.run(ctx, "merger", merger.New(merger.Config{Store: s.Store, Session: session, ID: "merger", Repos: s.Repos, Log: c.Log, AtOnce: 1}).Run)
 	s.run(ctx, "reporter", reporter.New(reporter.Config{Store: s.Store, Session: session, ID: "reporter", Forges: forges, Objects: s.Repos, Mailers: c.Mailers, Log: c.Log}).Run)
 	s.run(ctx, "executor", func(ctx context.Context) error { return s.Builds.serve(ctx, session) })
 	s.run(ctx, "launcher", func(ctx context.Context) error { return s.Nodes.serve(ctx, session) })

@@ -161,7 +161,7 @@ func (st *stepper) advance(it *Item, nnfi *Item) (failing []string, ready bool) 
 	if !it.Active {
 		return nil, false
 	}
-	ready = st.prepare(it)
+	ready = st.prepare(it) && !preparing(st.liveAhead(it))
 	bs := it.Buildset
 	if ready && len(bs.Graph.Jobs) > 0 && !it.ReportedStart && !it.Quiet {
 		st.reportStart(it)
@@ -176,6 +176,12 @@ func (st *stepper) advance(it *Item, nnfi *Item) (failing []string, ready bool) 
 		st.provision(it)
 	}
 	return failing, ready
+}
+
+// preparing tells whether the item is still being prepared. What is behind it starts nothing before: the one ahead
+// is served first with semaphores and nodes.
+func preparing(it *Item) bool {
+	return it != nil && it.Buildset.Phase != PhaseReady && it.Buildset.Phase != PhaseProblem
 }
 
 func (st *stepper) allMerged(it *Item) bool {

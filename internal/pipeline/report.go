@@ -163,7 +163,7 @@ func (st *stepper) reportStart(it *Item) {
 
 // reportOn tells of enqueueing, starting or dequeueing; a disabled pipeline does not.
 func (st *stepper) reportOn(it *Item, a Action) bool {
-	if st.s.Disabled && a != ReportDequeue {
+	if st.s.Disabled {
 		return false
 	}
 	st.send(it, a, st.s.Settings.Reporters[a])

@@ -6,13 +6,15 @@ import (
 	"github.com/gozer-ci/gozer/internal/job"
 )
 
-// acquire takes all semaphores that the job needs now, or none: by name, so that two jobs never wait
-// for each other. early: nodes are not there yet, so those marked resources-first can wait.
+// acquire takes all semaphores that the job needs now, or none, so that two jobs never wait for each other:
+// what the job held before is let go of, too. early: nodes are not there yet, so those marked resources-first
+// can wait.
 func (st *stepper) acquire(it *Item, j *job.Job, early bool) bool {
 	names := wanted(j, early)
 	js := it.Buildset.Jobs[j.ID]
 	for _, n := range names {
 		if !slices.Contains(js.Semaphores, n) && len(st.sem.Holders[n]) >= st.s.Tenant.semaphoreMax(n) {
+			st.releaseSemaphores(it, j)
 			st.wait(it, js, "semaphores: "+n)
 			return false
 		}

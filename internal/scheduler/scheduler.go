@@ -34,9 +34,10 @@ type Config struct {
 	ID, Version string
 	Forges      *forge.Set
 	Tenants     *tenant.Service
-	// Layouts bounds layouts and job graphs in the making; 2 where it is 0.
-	Layouts int
-	Log     *slog.Logger
+	Log         *slog.Logger
+	// AtOnce bounds the work of each kind that is done for pipelines at once (layouts, reading changes); 0 is a
+	// bound of its own for each kind. With 1, it is done in the order in which it was asked for.
+	AtOnce int
 	// Stepped is told after each commit of a pipeline what came of it; nil is nothing. For measurements.
 	Stepped func(tenant, pipe string, effects []pipeline.Effect)
 }
@@ -59,9 +60,6 @@ type unit struct {
 func New(c Config) *Scheduler {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Layouts == 0 {
-		c.Layouts = 2
 	}
 	return &Scheduler{Config: c, owned: map[string]*unit{}, kick: make(chan struct{}, 1)}
 }

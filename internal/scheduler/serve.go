@@ -15,6 +15,9 @@ import (
 // outcome is an input.
 
 func (s *Scheduler) serve(ctx context.Context, kind string, atOnce int, handle func(context.Context, *store.Task) error) error {
+	if s.AtOnce > 0 {
+		atOnce = s.AtOnce
+	}
 	return store.Serve(ctx, s.Store, store.ServeConfig{
 		Kind: kind, Session: s.Session, Owner: s.ID, Log: s.Log,
 		Slots: func(busy int) int { return atOnce - busy },
@@ -24,7 +27,7 @@ func (s *Scheduler) serve(ctx context.Context, kind string, atOnce int, handle f
 // serveConfigure makes layouts and freezes job graphs: work for the processor, so as many at once as there
 // are cores to spare would be too many.
 func (s *Scheduler) serveConfigure(ctx context.Context) error {
-	return s.serve(ctx, store.KindConfigure, s.Layouts, func(ctx context.Context, t *store.Task) error {
+	return s.serve(ctx, store.KindConfigure, 2, func(ctx context.Context, t *store.Task) error {
 		var req pipeline.Configure
 		if err := t.Decode(ctx, &req); err != nil {
 			return err

@@ -165,10 +165,16 @@ func (d *desk) handle(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 	for _, name := range d.layout.Match(e, c, now) {
 		matched[name] = true
 	}
-	tells := e.PatchsetCreated() || e.Abandoned() || e.MessageChanged
 	var targets []string
 	for _, name := range d.record.Pipelines {
-		if matched[name] || tells {
+		concerned := matched[name] || e.PatchsetCreated() || e.Abandoned() || e.MessageChanged
+		if !concerned && c != nil && c.IsChange() {
+			// What the forge tells of a change may have altered: votes, or that it is work in progress.
+			if concerned, err = d.Store.Knows(ctx, d.tenant, name, c.Key()); err != nil {
+				return nil, err
+			}
+		}
+		if concerned {
 			targets = append(targets, name)
 		}
 	}

@@ -236,6 +236,16 @@ func (s *Store) AtRest(ctx context.Context, tenant, name string) (bool, error) {
 	return true, nil
 }
 
+// Knows tells whether a pipeline has an item about the change, or about one that needs it: it may know changes
+// that no item needs any more.
+func (s *Store) Knows(ctx context.Context, tenant, name string, k change.Key) (bool, error) {
+	_, ok, err := kv.Get(ctx, s.kv, PipelinePrefix(tenant, name)+"change/"+hashName(string(k)))
+	if err != nil {
+		return false, fmt.Errorf("look for %s in pipeline %s/%s: %w", k, tenant, name, err)
+	}
+	return ok, nil
+}
+
 type rawPipeline struct {
 	rev    int64
 	head   []byte
@@ -275,6 +285,8 @@ func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeli
 		st.Settings, st.Tenant = c.Settings, c.Tenant
 		st.Queues, st.Failures, st.Disabled, st.Paused = h.Queues, h.Failures, h.Disabled, h.Paused
 		st.Stopping = h.Stopping
+
+		st.Queues, st.Failures, st.Disabled, st.Paused, st.Stopping = h.Queues, h.Failures, h.Disabled, h.Paused, h.Stopping
 		raw.head, raw.config = value, h.Config
 	case strings.HasPrefix(part, "item/"):
 		var rec itemRecord
