@@ -3,10 +3,13 @@
 // lines. It runs beside Ansible, never inside a playbook.
 package deps
 
-import _ "embed"
+import "embed"
 
-// Reader is the program. It is run by the Python of an Ansible environment, with the folder of the
-// repository as the working directory; what it takes and gives is said at its top.
+// Program is the files of the program. Entry, the one to start, is run by the Python of an Ansible
+// environment; what it takes and gives is said at its top.
 //
-//go:embed reader.py
-var Reader []byte
+//go:embed *.py
+var Program embed.FS
+
+// Entry is the file of Program to start.
+const Entry = "reader.py"

@@ -25,6 +25,8 @@ type Repo struct {
 	// Inventory are the files of the inventory, which every job reads. Hosts has each host's groups.
 	Inventory []string
 	Hosts     map[string][]string
+	// Fresh are nodes that the inventory does not have: every build gets its own.
+	Fresh []string
 	// Variables are the top-level keys of files of variables.
 	Variables map[string]map[string]Variable
 	// Semaphores has the capacity of those that are declared.
@@ -83,6 +85,14 @@ type Job struct {
 	External []string
 	// Partial: some of it could not be read.
 	Partial bool
+	// Private: it works on nodes that are made for it, as tests do: it meets no other job anywhere.
+	Private bool
+	// Inner: its playbooks are run on a bastion, by a playbook that many jobs share. Controller is the host
+	// on which Ansible runs then; empty: the executor, where no two builds meet.
+	Inner      bool
+	Controller string
+	// Nodes are the names in its nodeset.
+	Nodes []string
 }
 
 // Matcher is one pattern of files or irrelevant-files.
@@ -116,6 +126,38 @@ type Task struct {
 	Guarded  bool
 	Tolerant bool
 	Lookups  []string
+	// Local: it runs on the controller, whatever its hosts. User is who runs it, where that is said.
+	Local bool
+	User  string
+	// Folder: what it sends is a folder. Sources are files of the repository that it sends.
+	Folder   bool
+	Sources  []string
+	Contents []Content
+}
+
+// Content is what a file says that a task lays down at Dest on its hosts. Source is the file of the
+// repository that it is made from; Hash tells whether two are the same.
+type Content struct {
+	Dest   string `json:"dest"`
+	Source string `json:"source"`
+	Hash   string `json:"hash"`
+	// Paths are absolute paths that it names, with their lines in Source.
+	Paths map[string]int `json:"paths"`
+	// Ports and Names are what a configuration of a web server listens to, or names of an /etc/hosts.
+	Ports []string `json:"ports"`
+	Names []string `json:"names"`
+	// Foreign: its paths are those of a container.
+	Foreign bool     `json:"foreign"`
+	Compose *Compose `json:"compose"`
+}
+
+// Compose is what a compose file says: mounts as host and container path, published ports, files of
+// variables, containers.
+type Compose struct {
+	Mounts [][2]string `json:"mounts"`
+	Ports  []string    `json:"ports"`
+	Files  []string    `json:"files"`
+	Names  []string    `json:"names"`
 }
 
 // Pipeline is the jobs of one pipeline of a project, with their declared edges.

@@ -1,6 +1,7 @@
 package deps
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,6 +19,8 @@ type Settings struct {
 	Setup []string
 	// Names says which host a name leads to.
 	Names map[string]string
+	// Bastion is the host on which Ansible runs for jobs that run a playbook there.
+	Bastion string
 	// Inventory names the sources of the inventory, where they are not to be guessed.
 	Inventory []string
 }
@@ -36,10 +39,11 @@ type Waiver struct {
 	At                  Place
 }
 
-// ModuleAccess adds a module, or all tasks of a role, to the table.
+// ModuleAccess adds a module, all tasks of a role, or commands that a regular expression finds, to the
+// table.
 type ModuleAccess struct {
-	Module, Role string
-	Access       []AccessRule
+	Module, Role, Command string
+	Access                []AccessRule
 }
 
 // ParseSettings reads a gozer.yaml; file is its name in messages. Keys that are not known fail.
@@ -71,6 +75,8 @@ func (s *Settings) add(file string, n *yaml.Node) error {
 		Until     string
 		Module    string
 		Role      string
+		Command   string
+		Bastion   string
 		Access    []AccessRule
 		Setup     string
 		Name      string
@@ -78,8 +84,14 @@ func (s *Settings) add(file string, n *yaml.Node) error {
 		Inventory []string
 	}
 	at := Place{File: file, Line: n.Line}
-	if err := n.Decode(&e); err != nil {
+	text, err := yaml.Marshal(n)
+	if err != nil {
 		return fmt.Errorf("%s: %w", at, err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(&e); err != nil {
+		return fmt.Errorf("%s: this entry of deps: %s", at, strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:")), " "))
 	}
 	switch {
 	case e.Waive != nil:
@@ -89,8 +101,10 @@ func (s *Settings) add(file string, n *yaml.Node) error {
 		s.Waivers = append(s.Waivers, Waiver{Rule: e.Waive.Rule, Jobs: e.Waive.Jobs, Reason: e.Reason, Until: e.Until, At: at})
 	case e.Job != "" && e.After != "":
 		s.Reasons = append(s.Reasons, Reason{Job: e.Job, After: e.After, Reason: e.Reason, At: at})
-	case e.Module != "" || e.Role != "":
-		s.Access = append(s.Access, ModuleAccess{Module: e.Module, Role: e.Role, Access: e.Access})
+	case e.Module != "" || e.Role != "" || e.Command != "":
+		s.Access = append(s.Access, ModuleAccess{Module: e.Module, Role: e.Role, Command: e.Command, Access: e.Access})
+	case e.Bastion != "":
+		s.Bastion = e.Bastion
 	case e.Setup != "":
 		s.Setup = append(s.Setup, e.Setup)
 	case e.Name != "" && e.Host != "":
@@ -98,7 +112,7 @@ func (s *Settings) add(file string, n *yaml.Node) error {
 	case len(e.Inventory) > 0:
 		s.Inventory = append(s.Inventory, e.Inventory...)
 	default:
-		return fmt.Errorf("%s: an entry of deps is one of job and after, waive, module, role, setup, name and host, inventory", at)
+		return fmt.Errorf("%s: an entry of deps is one of job and after, waive, module, role, command, setup, bastion, name and host, inventory", at)
 	}
 	return nil
 }

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -115,6 +117,7 @@ func (c *checkout) has(path string) bool {
 // effective is what the definitions of a name and of its parents come to, as far as deps needs it.
 // Branches do not count: a checkout has one.
 type effective struct {
+	before   []string
 	run      []string
 	vars     map[string]any
 	nodes    []job.Node
@@ -148,6 +151,9 @@ func (c *checkout) settle(name string, seen map[string]bool) *effective {
 }
 
 func (c *checkout) apply(e *effective, d placed) {
+	for _, p := range d.PreRun.Value {
+		e.before = append(e.before, p.Path)
+	}
 	if d.Run.Set {
 		e.run = nil
 		for _, p := range d.Run.Value {
@@ -279,25 +285,27 @@ func (c *checkout) semaphores() map[string]int {
 	return out
 }
 
-// playbooks finds what a job really runs: the playbook that a variable of the job names, where there is
-// one (a job that runs a playbook on a bastion), else its run playbooks. Programs are left out.
+// playbooks finds what a job really runs: the playbooks that variables of the job name, where there are
+// some (a job that runs a playbook on a bastion), else its own, those before run first. Programs are left
+// out.
 func (c *checkout) playbooks(e *effective) (paths []string, inner bool) {
-	for _, v := range e.vars {
-		name, ok := v.(string)
-		if !ok || !(strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")) {
-			continue
+	for _, key := range slices.Sorted(maps.Keys(e.vars)) {
+		list, ok := e.vars[key].([]any)
+		if !ok {
+			list = []any{e.vars[key]}
 		}
-		for _, path := range []string{name, "playbooks/" + name} {
-			if c.has(path) && !slices.Contains(paths, path) {
-				paths = append(paths, path)
+		for _, v := range list {
+			if name, ok := v.(string); ok && isYAML(name) {
+				if path := c.named(name); path != "" && !slices.Contains(paths, path) {
+					paths = append(paths, path)
+				}
 			}
 		}
 	}
 	if len(paths) > 0 {
-		slices.Sort(paths)
 		return paths, true
 	}
-	for _, path := range e.run {
+	for _, path := range slices.Concat(e.before, e.run) {
 		for _, full := range []string{path, path + ".yaml", path + ".yml"} {
 			if c.has(full) && isYAML(full) {
 				paths = append(paths, full)
@@ -306,6 +314,37 @@ func (c *checkout) playbooks(e *effective) (paths []string, inner bool) {
 		}
 	}
 	return paths, false
+}
+
+// named finds the playbook that a name stands for: a path, or the end of the path of just one playbook.
+func (c *checkout) named(name string) string {
+	if c.has(name) {
+		if c.isPlaybook(name) {
+			return name
+		}
+		return ""
+	}
+	var found []string
+	for _, f := range c.files {
+		if strings.HasSuffix(f, "/"+strings.TrimPrefix(name, "/")) && c.isPlaybook(f) {
+			found = append(found, f)
+		}
+	}
+	if i := slices.Index(found, "playbooks/"+name); i >= 0 {
+		return found[i]
+	}
+	if len(found) == 1 {
+		return found[0]
+	}
+	return ""
+}
+
+var aPlay = regexp.MustCompile(`(?m)^(- |  )(hosts|import_playbook|ansible\.builtin\.import_playbook):`)
+
+// isPlaybook tells playbooks from other YAML files.
+func (c *checkout) isPlaybook(path string) bool {
+	data, err := os.ReadFile(filepath.Join(c.root, path))
+	return err == nil && aPlay.Match(data)
 }
 
 func isYAML(path string) bool {
@@ -322,44 +361,4 @@ func (c *checkout) settings() (deps.Settings, error) {
 		return deps.Settings{}, err
 	}
 	return deps.ParseSettings("gozer.yaml", data)
-}
-
-// inventory finds the sources: those that the settings name, else those of ansible.cfg that are there,
-// else usual places.
-func (c *checkout) inventory(s deps.Settings) []string {
-	if len(s.Inventory) > 0 {
-		return s.Inventory
-	}
-	var out []string
-	if data, err := os.ReadFile(filepath.Join(c.root, "ansible.cfg")); err == nil {
-		for line := range strings.Lines(string(data)) {
-			if key, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "inventory" {
-				for source := range strings.SplitSeq(value, ",") {
-					source = strings.TrimSpace(source)
-					if !filepath.IsAbs(source) && source != "" {
-						if _, err := os.Stat(filepath.Join(c.root, source)); err == nil {
-							out = append(out, source)
-						}
-					}
-				}
-			}
-		}
-	}
-	if len(out) > 0 {
-		return out
-	}
-	for _, f := range c.files {
-		dir, name := filepath.Split(f)
-		base := strings.TrimSuffix(strings.TrimSuffix(name, ".yaml"), ".yml")
-		if !strings.HasPrefix(f, "inventory/") && f != "hosts" && f != "inventory" && f != "inventory.yaml" && f != "hosts.yaml" {
-			continue
-		}
-		if strings.Contains(dir, "group_vars/") || strings.Contains(dir, "host_vars/") || strings.HasPrefix(name, ".") || name == "README.rst" || name == "README.md" {
-			continue
-		}
-		if isYAML(name) || base == "hosts" || base == "inventory" || strings.HasSuffix(name, ".ini") {
-			out = append(out, f)
-		}
-	}
-	return out
 }

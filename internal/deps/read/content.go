@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,6 +73,9 @@ func Repo(ctx context.Context, o Options) (*deps.Repo, error) {
 // request is what the Python program takes, see there.
 type request struct {
 	Root             string              `json:"root"`
+	Config           string              `json:"config"`
+	Plugins          []string            `json:"plugins"`
+	Variables        []string            `json:"variables"`
 	Inventory        []string            `json:"inventory"`
 	Hosts            map[string][]string `json:"hosts"`
 	InventorySeconds int                 `json:"inventory_seconds"`
@@ -90,7 +94,7 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 	if limit == 0 {
 		limit = 20 * time.Second
 	}
-	q := request{Root: c.root, Inventory: r.Inventory, Hosts: map[string][]string{}, InventorySeconds: int(limit.Seconds())}
+	q := request{Root: c.root, Config: c.ansibleConfig(), Plugins: c.plugins(), Variables: c.variableFiles(), Inventory: r.Inventory, Hosts: map[string][]string{}, InventorySeconds: int(limit.Seconds())}
 	used := map[string]bool{}
 	for _, p := range r.Pipelines {
 		for _, m := range p.Members {
@@ -103,14 +107,14 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 		if e.abstract || len(paths) == 0 || !used[name] {
 			continue
 		}
-		r.Jobs = append(r.Jobs, deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers})
-		if !inner {
-			for _, n := range e.nodes {
-				for _, host := range n.Names {
-					q.Hosts[host] = groupsOf(e, host)
-				}
+		j := deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers, Inner: inner}
+		for _, n := range e.nodes {
+			j.Nodes = append(j.Nodes, n.Names...)
+			for _, host := range n.Names {
+				q.Hosts[host] = groupsOf(e, host)
 			}
 		}
+		r.Jobs = append(r.Jobs, j)
 		for _, path := range paths {
 			vars := map[string]any{}
 			if !inner {
@@ -193,7 +197,18 @@ func (o Options) python() (string, error) {
 // key is the hash of everything that the answer depends on.
 func (c *checkout) key(in []byte, python string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n", python, ansibledeps.Reader)
+	fmt.Fprintf(h, "%s\n", python)
+	programs, err := fs.ReadDir(ansibledeps.Program, ".")
+	if err != nil {
+		return "", err
+	}
+	for _, p := range programs {
+		data, err := fs.ReadFile(ansibledeps.Program, p.Name())
+		if err != nil {
+			return "", err
+		}
+		h.Write(data)
+	}
 	h.Write(in)
 	for _, f := range c.files {
 		data, err := os.ReadFile(filepath.Join(c.root, f))
@@ -237,11 +252,10 @@ func (o Options) run(ctx context.Context, python string, in []byte, books int) (
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "reader.py")
-	if err := os.WriteFile(program, ansibledeps.Reader, 0o600); err != nil {
+	if err := os.CopyFS(filepath.Join(dir, "program"), ansibledeps.Program); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, python, program)
+	cmd := exec.CommandContext(ctx, python, filepath.Join(dir, "program", ansibledeps.Entry))
 	cmd.Env = append(os.Environ(), "ANSIBLE_HOME="+filepath.Join(dir, "home"), "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Stdin = bytes.NewReader(in)
 	cmd.WaitDelay = time.Second
@@ -293,99 +307,4 @@ func (o Options) follow(r io.Reader, books int) (out []byte, ended bool) {
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return lines[len(lines)-1]
-}
-
-// line is any line of the program.
-type line struct {
-	Kind     string
-	Playbook string
-	ID       string
-	Text     string
-	File     string
-	Line     int
-	OK       bool
-	Name     string
-	Pattern  string
-	Module   string
-	Role     string
-	Hosts    json.RawMessage
-	Files    map[string]map[string]deps.Variable
-	Reads    map[string]string
-	Uses     []string
-	External []string
-	Args     map[string]any
-	Delegate any `json:"delegate_to"`
-	Handler  bool
-	Tolerant bool
-	When     []string
-	Lookups  []string
-}
-
-// take puts the lines into the repository.
-func take(r *deps.Repo, out []byte) error {
-	for text := range bytes.Lines(out) {
-		var l line
-		if err := json.Unmarshal(text, &l); err != nil {
-			return fmt.Errorf("read an answer of Ansible's reader: %w", err)
-		}
-		at := deps.Place{File: l.File, Line: l.Line}
-		switch l.Kind {
-		case "inventory":
-			r.Variables = l.Files
-			if err := json.Unmarshal(l.Hosts, &r.Hosts); err != nil {
-				return err
-			}
-		case "problem":
-			r.Problems = append(r.Problems, deps.Problem{Job: l.Playbook, At: at, Text: l.Text})
-		case "play":
-			p := deps.Play{Name: l.Name, Pattern: l.Pattern, At: at}
-			if err := json.Unmarshal(l.Hosts, &p.Hosts); err != nil {
-				return err
-			}
-			if j := r.Job(l.Playbook); j != nil {
-				j.Plays = append(j.Plays, p)
-			}
-		case "task":
-			if err := takeTask(r, l, at); err != nil {
-				return err
-			}
-		case "playbook":
-			takePlaybook(r, l)
-		}
-	}
-	for _, p := range r.Problems {
-		if j := r.Job(p.Job); j != nil && (strings.Contains(p.Text, "unknown") || strings.Contains(p.Text, "reading stopped")) {
-			j.Partial = true
-		}
-	}
-	return nil
-}
-
-func takeTask(r *deps.Repo, l line, at deps.Place) error {
-	at.Task = l.Name
-	t := deps.Task{Name: l.Name, Module: l.Module, Args: l.Args, Role: l.Role, At: at, Handler: l.Handler, Delegate: l.Delegate,
-		Guarded: len(l.When) > 0, Tolerant: l.Tolerant, Lookups: l.Lookups}
-	if err := json.Unmarshal(l.Hosts, &t.Hosts); err != nil {
-		return err
-	}
-	if j := r.Job(l.Playbook); j != nil {
-		j.Tasks = append(j.Tasks, t)
-	}
-	return nil
-}
-
-func takePlaybook(r *deps.Repo, l line) {
-	j := r.Job(l.ID)
-	if j == nil {
-		return
-	}
-	if j.Reads == nil {
-		j.Reads = map[string]string{}
-	}
-	for f, why := range l.Reads {
-		j.Reads[f] = why
-	}
-	j.Uses = append(j.Uses, l.Uses...)
-	j.External = append(j.External, l.External...)
-	j.Partial = j.Partial || !l.OK
 }

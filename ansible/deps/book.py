@@ -1,0 +1,363 @@
+"""Walks through playbooks as Ansible would, without running anything."""
+
+import json
+import os
+
+from ansible.errors import AnsibleError
+from ansible.inventory.manager import InventoryManager
+from ansible.playbook import Playbook
+from ansible.playbook.block import Block
+from ansible.playbook.handler import Handler
+from ansible.playbook.handler_task_include import HandlerTaskInclude
+from ansible.playbook.helpers import load_list_of_blocks
+from ansible.playbook.role_include import IncludeRole
+from ansible.playbook.task_include import TaskInclude
+from ansible.template import Templar
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+
+from lenient import EXTERNAL, STUBS, Loader, guard_lookups
+from names import Names, is_text_template
+from render import PlayState, Renderer, module_name
+from says import PROBLEMS, READS, REQUEST, ROOT, Timeout, emit, first_line, limited, relative
+
+
+class Reader:
+    def __init__(self):
+        self.loader = Loader()
+        self.loader.set_basedir(ROOT)
+        self.fresh = []
+        self.inventory = self.load_inventory()
+        self.variables = VariableManager(loader=self.loader, inventory=self.inventory)
+        self.variables._hostvars = HostVars(self.inventory, self.variables, self.loader)
+        self.names = Names(Templar(loader=self.loader).environment)
+        self.renderer = Renderer(self.loader, self.variables, self.names)
+        self.used = set()
+
+    def load_inventory(self):
+        """Sources are loaded one by one, so that one that hangs does not take the others along."""
+        good = []
+        for source in REQUEST.get("inventory", []):
+            path = os.path.join(ROOT, source)
+            try:
+                if not os.path.exists(path):
+                    PROBLEMS.add(f"the inventory {source} is not there")
+                    continue
+                one = limited(REQUEST.get("inventory_seconds", 20), f"the inventory {source}",
+                              lambda path=path: InventoryManager(loader=self.loader, sources=[path]))
+                if not one.hosts and len(one.groups) <= 2:
+                    PROBLEMS.add(f"the inventory {source} gave no host: no plugin could read it, or its program failed", path)
+                good.append(path)
+            except (AnsibleError, Timeout) as e:
+                PROBLEMS.add(f"the inventory {source} could not be read: {first_line(e)}", path)
+        inventory = InventoryManager(loader=self.loader, sources=good or None)
+        for host, groups in REQUEST.get("hosts", {}).items():
+            # Nodes of the nodeset, which the inventory of the repository may not have.
+            if not inventory.get_host(host) or host not in inventory.hosts:
+                self.fresh.append(host)
+                inventory.add_host(host)
+            for group in groups:
+                inventory.add_group(group)
+                inventory.add_host(host, group)
+        return inventory
+
+    def tell_inventory(self):
+        hosts = {h.name: sorted(g.name for g in h.get_groups()) for h in self.inventory.get_hosts() if h.name not in self.fresh}
+        files = {}
+        for path in REQUEST.get("variables", []):
+            keys = self.keys(os.path.join(ROOT, path))
+            if keys is not None:
+                files[path] = keys
+        emit("inventory", hosts=hosts, files=files, fresh=self.fresh)
+
+    def keys(self, path):
+        """The top-level keys of a file of variables with their lines, and what their values use."""
+        try:
+            data = self.loader.load_from_file(path, cache="all")
+        except AnsibleError as e:
+            PROBLEMS.add(f"{relative(path)}: {first_line(e)}", path)
+            return None
+        if not isinstance(data, dict):
+            return {}
+        out = {}
+        for k, v in data.items():
+            pos = getattr(k, "ansible_pos", None)
+            used, _ = self.names.inside(v)
+            out[str(k)] = {"line": pos[1] if pos else 0, "uses": sorted(used)}
+        return out
+
+    # Playbooks and plays.
+
+    def read(self, request):
+        PROBLEMS.playbook = request["id"]
+        READS.files.clear()
+        EXTERNAL.clear()
+        self.used, self.request = set(), request
+        path = os.path.join(ROOT, request["path"])
+        self.variables._extra_vars = dict(request.get("vars") or {})
+        ok = False
+        try:
+            limited(REQUEST.get("seconds", 60), f"reading {request['path']}", self.playbook, path)
+            ok = True
+        except Timeout as e:
+            PROBLEMS.add(str(e), path)
+        except AnsibleError as e:
+            obj = getattr(e, "obj", None) or getattr(e, "_obj", None)
+            pos = getattr(obj, "ansible_pos", None)
+            PROBLEMS.add(first_line(e), pos[0] if pos else path, pos[1] if pos else 0)
+        except RecursionError:
+            PROBLEMS.add("the content includes itself", path)
+        emit("playbook", id=request["id"], path=request["path"], reads=READS.files, uses=sorted(self.used),
+             external=sorted(set(EXTERNAL)), ok=ok)
+
+    def playbook(self, path):
+        READS.add(path, "playbook")
+        book = Playbook.load(path, variable_manager=self.variables, loader=self.loader)
+        for play in book.get_plays():
+            self.play(play)
+
+    def play(self, play):
+        data = play._ds if isinstance(getattr(play, "_ds", None), dict) else {}
+        pos = getattr(data, "ansible_pos", None)
+        if pos:
+            READS.add(pos[0], "play")
+        hosts = self.hosts(play)
+        emit("play", playbook=self.request["id"], name=play.get_name(), pattern=str(data.get("hosts", "")),
+             hosts=[h.name for h in hosts], file=relative(pos[0]) if pos else "", line=pos[1] if pos else 0)
+        self.note(play.hosts)
+        for item in play.get_vars().values():
+            self.note(item)
+        for name in play.vars_files or []:
+            for one in name if isinstance(name, list) else [name]:
+                found = os.path.join(os.path.dirname(pos[0]) if pos else ROOT, str(one))
+                READS.add(found if os.path.exists(found) else os.path.join(ROOT, str(one)), "vars_files")
+        base = {}
+        for host in hosts:
+            try:
+                base[host.name] = self.variables.get_vars(play=play, host=host, include_hostvars=True)
+            except AnsibleError as e:
+                PROBLEMS.add(f"variables of {host.name}: {first_line(e)}")
+                base[host.name] = {"inventory_hostname": host.name}
+        state = PlayState(play, hosts, base)
+        for block in play.compile():
+            self.block(block, state, 0)
+        handlers, seen = [], set()
+        for block in [*play.handlers, *(b for role in play.roles for b in role.get_handler_blocks(play))]:
+            if id(block) not in seen:
+                seen.add(id(block))
+                handlers.append(block)
+        self.handlers(handlers, state)
+
+    def hosts(self, play):
+        pattern = play.hosts
+        templar = guard_lookups(Templar(loader=self.loader, variables=self.variables.get_vars(play=play)))
+        try:
+            pattern = templar.template(pattern, fail_on_undefined=True)
+        except Exception as e:  # undefined in a pattern raises by kind of pattern
+            PROBLEMS.add(f"the hosts of the play {play.get_name()} are unknown: {first_line(e)}")
+            return []
+        found = self.inventory.get_hosts(pattern)
+        if not found:
+            PROBLEMS.add(f"no host of the inventory matches {pattern if isinstance(pattern, str) else ':'.join(pattern)}")
+        return found
+
+    def handlers(self, blocks, state):
+        """Handlers that something notifies, for the hosts on which it does."""
+        state.handler = True
+        tasks = [t for b in blocks for t in flatten(b)]
+        done = set()
+        again = True
+        while again:
+            again = False
+            for task in tasks:
+                hosts = self.notified(task, state)
+                hosts = [h for h in state.hosts if h.name in hosts and (id(task), h.name) not in done]
+                if hosts:
+                    done.update((id(task), h.name) for h in hosts)
+                    self.task(task, state.only(hosts, {}), 0, False)
+                    again = True
+
+    def notified(self, task, state):
+        names = {task.name, task.get_name(), *(task.listen or [])}
+        if is_text_template(task.name or "") and state.hosts:
+            variables = self.renderer.variables_of(task, state, state.hosts[0])
+            said = self.renderer.value(task.name, self.renderer.templar(state, state.hosts[0], variables), variables, state)
+            names.add(said if isinstance(said, str) else "?")
+        hosts = set(state.notified.get(None, ()))
+        for name in names:
+            hosts |= state.notified.get(name, set())
+        return hosts
+
+    def note(self, value):
+        used, lookups = self.names.inside(value)
+        self.used |= used
+        return used, lookups
+
+    # Tasks.
+
+    def block(self, block, state, depth, rescue=False):
+        for part, loose in ((block.block, rescue), (block.rescue, True), (block.always, rescue)):
+            for item in part:
+                if isinstance(item, Block):
+                    self.block(item, state, depth, loose)
+                else:
+                    self.task(item, state, depth, loose)
+
+    def task(self, task, state, depth, loose):
+        pos = getattr(task.get_ds(), "ansible_pos", None)
+        file, line = (pos[0], pos[1]) if pos else ("", 0)
+        READS.add(file, "tasks")
+        if task._role and not task._role._role_path.startswith(STUBS):
+            self.role_files(task._role)
+        if task.action == "meta" or task.action.endswith(".meta") or "never" in task.tags:
+            return
+        names = self.task_names(task)
+        if task.run_once and state.hosts:
+            state = state.only(state.hosts[:1], {})
+        if isinstance(task, (TaskInclude, IncludeRole)) and not getattr(task, "statically_loaded", False):
+            self.include(task, state, file, line, depth, names, loose)
+            return
+        out = {}
+        templates = self.renderer.template_names(task)
+        groups = [[h] for h in state.hosts] if templates is None else self.renderer.groups(task, state, names | templates)
+        self.used |= templates or set()
+        for hosts in groups:
+            for rendered in self.renderer.render(task, state, hosts[0]):
+                rendered.pop("item", None)
+                if loose:
+                    rendered["guarded"] = True
+                key = json.dumps(rendered, sort_keys=True, default=str)
+                out.setdefault(key, (rendered, []))[1].extend(h for h in hosts if h not in out.get(key, ((), ()))[1])
+        if task.register:
+            state.late.add(task.register)
+        for rendered, hosts in out.values():
+            self.after(task, state, rendered, hosts)
+            emit("task", playbook=self.request["id"], play=state.play.get_name(), name=task.get_name().replace(f"{STUBS}/", ""),
+                 module=module_name(task), hosts=[h.name for h in hosts], file=relative(file) if not file.startswith(STUBS) else "",
+                 line=line, role=task._role.get_name() if task._role else "", handler=state.handler or isinstance(task, Handler),
+                 tolerant=bool(task.ignore_errors) or any(str(f).lower() == "false" for f in task.failed_when or []),
+                 **rendered)
+
+    def task_names(self, task):
+        """The names that a task uses, which are those that it is rendered with."""
+        names, _ = self.note(task.args)
+        names = set(names)
+        for value in (task.vars, task.loop, task.delegate_to, task.environment, task.connection, task.remote_user, task.become_user):
+            if value:
+                used, _ = self.note(value)
+                names |= used
+        for conditions in (task.when, task.until, task.changed_when, task.failed_when):
+            for text in conditions if isinstance(conditions, list) else [conditions]:
+                if isinstance(text, str) and text:
+                    used = self.names.expression(text)
+                    self.used |= used
+                    if conditions is task.when:
+                        names |= used
+        names |= {"ansible_connection", "ansible_user"}
+        return names
+
+    def after(self, task, state, rendered, hosts):
+        """What a task leaves for those behind it: facts, hosts, notified handlers."""
+        short = module_name(task)
+        args = rendered["args"]
+        if short == "set_fact":
+            for key, value in args.items():
+                known = not rendered["guarded"] and "loop" not in rendered and not (isinstance(value, dict) and "unknown" in value)
+                for host in hosts:
+                    if known:
+                        state.facts.setdefault(host.name, {})[key] = value
+                        state.late.discard(key)
+                if not known:
+                    state.late.add(key)
+        elif short == "add_host" and isinstance(args.get("name") or args.get("hostname"), str):
+            self.add_host(args)
+        for name in task.notify or []:
+            if [str(c).lower() for c in task.changed_when or []] == ["false"]:
+                continue
+            key = str(name)
+            if is_text_template(key) and hosts:
+                variables = self.renderer.variables_of(task, state, hosts[0])
+                said = self.renderer.value(key, self.renderer.templar(state, hosts[0], variables), variables, state)
+                key = said if isinstance(said, str) else None
+            state.notified.setdefault(key, set()).update(h.name for h in hosts)
+
+    def add_host(self, args):
+        name = args.get("name") or args.get("hostname")
+        groups = args.get("groups") or args.get("group") or []
+        if name not in self.inventory.hosts:
+            self.inventory.add_host(name)
+            emit("added", playbook=self.request["id"], name=name)
+        for group in groups.split(",") if isinstance(groups, str) else groups:
+            if isinstance(group, str):
+                self.inventory.add_group(group.strip())
+                self.inventory.add_host(name, group.strip())
+        self.inventory.reconcile_inventory()
+
+    def role_files(self, role):
+        for part in ("defaults", "vars", "meta"):
+            folder = os.path.join(role._role_path, part)
+            if os.path.isdir(folder):
+                for f in sorted(os.listdir(folder)):
+                    READS.add(os.path.join(folder, f), "role " + part)
+
+    # Includes.
+
+    def include(self, task, state, file, line, depth, names, loose):
+        """A dynamic include whose target can be rendered is read like a static one."""
+        if depth > 12:
+            PROBLEMS.add("includes are nested too deeply", file, line)
+            return
+        todo = {}
+        for hosts in self.renderer.groups(task, state, names):
+            for rendered in self.renderer.render(task, state, hosts[0]):
+                args, item = rendered["args"], rendered.get("item", {})
+                target = args.get("name") or args.get("role") if isinstance(task, IncludeRole) else args.get("_raw_params") or args.get("file")
+                if not isinstance(target, str):
+                    why = target.get("unknown") if isinstance(target, dict) else "no name"
+                    PROBLEMS.add(f"what is included here is unknown: {why}", file, line)
+                    continue
+                key = json.dumps([target, args.get("tasks_from"), item, rendered["guarded"]], default=str, sort_keys=True)
+                todo.setdefault(key, (target, args, item, [], rendered["guarded"] or "loop" in rendered))[3].extend(hosts)
+        for target, args, item, hosts, guarded in todo.values():
+            self.follow(task, state.only(hosts, item), target, args, file, line, depth, loose or guarded)
+
+    def follow(self, task, state, target, args, file, line, depth, loose):
+        try:
+            if isinstance(task, IncludeRole):
+                copy = task.copy()
+                copy._role_name = target
+                for key, attr in (("tasks_from", "tasks"), ("vars_from", "vars"), ("defaults_from", "defaults"), ("handlers_from", "handlers")):
+                    if isinstance(args.get(key), str):
+                        copy._from_files[attr] = args[key]
+                blocks, handlers = copy.get_block_list(play=state.play, variable_manager=self.variables, loader=self.loader)
+                for block in blocks:
+                    self.block(block, state, depth + 1, loose)
+                return
+            path = ""
+            for base in [os.path.dirname(file), *[os.path.join(p, "tasks") for p in task.get_search_path()], *task.get_search_path()]:
+                if os.path.isfile(os.path.join(base, target)):
+                    path = os.path.join(base, target)
+                    break
+            if not path:
+                PROBLEMS.add(f"the included file {target} is not there", file, line)
+                return
+            READS.add(path, "tasks")
+            data = self.loader.load_from_file(path)
+            if not isinstance(data, list):
+                PROBLEMS.add(f"{relative(path)} is not a list of tasks", path)
+                return
+            blocks = load_list_of_blocks(data, play=state.play, parent_block=task.build_parent_block(), role=task._role,
+                                         task_include=task, use_handlers=isinstance(task, HandlerTaskInclude),
+                                         variable_manager=self.variables, loader=self.loader)
+            for block in blocks:
+                self.block(block, state, depth + 1, loose)
+        except AnsibleError as e:
+            PROBLEMS.add(f"include {target}: {first_line(e)}", file, line)
+
+
+def flatten(block):
+    for item in [*block.block, *block.rescue, *block.always]:
+        if isinstance(item, Block):
+            yield from flatten(item)
+        else:
+            yield item

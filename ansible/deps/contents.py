@@ -1,0 +1,107 @@
+"""What a file says that a task lays on a host: the paths that it names, what it serves, what a compose
+file mounts. Kubernetes manifests and recipes for images name paths in containers: nothing is taken from them."""
+
+import hashlib
+import re
+
+import yaml
+
+PATH = re.compile(r"(?<![\w.:/@%$}~*+-])/(?:[A-Za-z0-9_.@+-]+/)+[A-Za-z0-9_.@+-]*[A-Za-z0-9_/-]")
+COMPOSE = re.compile(r"(^|/)(docker-)?compose[\w.-]*\.ya?ml$")
+IMAGE = re.compile(r"(^|/)(Dockerfile|Containerfile)[\w.-]*$")
+LISTEN = [re.compile(p, re.M | re.I) for p in (
+    r"^\s*listen\s+(?:\[?[\w.:*]*\]?:)?(\d{2,5})\b", r"<VirtualHost\s+[^>]*?:(\d{2,5})\s*>",
+    r"^\s*bind\s+\S*?:(\d{2,5})\b")]
+SERVER = re.compile(r"^\s*(?:server_?name|serveralias)\s+([^;\n#]+)", re.M | re.I)
+SERVING = re.compile(r"/(apache2?|httpd|nginx|haproxy|caddy|sites-(available|enabled)|vhosts?(\.d)?)(/|\.)")
+LIMIT = 300
+
+
+def study(dest, text, raw=""):
+    """What content says; raw is the template that it was made from, for line numbers."""
+    out = {"dest": dest, "hash": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    if IMAGE.search(dest) or is_manifest(text):
+        out["foreign"] = True
+        return out
+    if COMPOSE.search(dest):
+        out["compose"] = compose(text)
+        return out
+    if dest == "/etc/hosts":
+        out["names"] = sorted({n for l in text.splitlines() for n in l.split("#")[0].split()[1:]})
+        return out
+    lines = (raw or text).splitlines()
+    paths = {}
+    for match in PATH.finditer(text):
+        path = match[0]
+        if path not in paths and len(paths) < LIMIT and not commented(text, match.start()):
+            paths[path] = line_of(path, lines)
+    if paths:
+        out["paths"] = paths
+    if SERVING.search(dest):
+        ports = sorted({m for p in LISTEN for m in p.findall(text)})
+        names = sorted({n for m in SERVER.findall(text) for n in m.split() if "." in n and "*" not in n})
+        if ports:
+            out["ports"], out["names"] = ports, names
+    return out
+
+
+def commented(text, at):
+    start = text.rfind("\n", 0, at) + 1
+    return text[start:at].lstrip().startswith(("#", ";", "//"))
+
+
+def is_manifest(text):
+    return bool(re.search(r"^\s*apiVersion:\s*\S", text, re.M) and re.search(r"^\s*kind:\s*\S", text, re.M))
+
+
+def line_of(path, lines):
+    """The line of the template on which a path stands, by the longest end of it that occurs."""
+    parts = path.rstrip("/").split("/")
+    for n in range(len(parts)):
+        end = "/".join(parts[n:])
+        for number, line in enumerate(lines, 1):
+            if end and end in line:
+                return number
+    return 1
+
+
+def compose(text):
+    """Mounts as [host, container], published ports, and files of variables."""
+    out = {"mounts": [], "ports": [], "files": [], "names": []}
+    try:
+        doc = yaml.safe_load(text)
+        services = doc.get("services") or {}
+        for name, service in services.items():
+            if not isinstance(service, dict):
+                continue
+            out["names"].append(str(service.get("container_name") or name))
+            for v in service.get("volumes") or []:
+                if isinstance(v, dict):
+                    if v.get("type") == "bind":
+                        out["mounts"].append([str(v.get("source", "")), str(v.get("target", ""))])
+                elif str(v).startswith(("/", "~", "./")):
+                    out["mounts"].append((str(v).split(":") + [str(v)])[:2])
+            for p in service.get("ports") or []:
+                port = str(p.get("published", "")) if isinstance(p, dict) else published(str(p))
+                if port:
+                    out["ports"].append(port)
+            files = service.get("env_file") or []
+            out["files"] += [str(f) for f in ([files] if isinstance(files, str) else files) if str(f).startswith("/")]
+    except Exception:  # not YAML once rendered in part: what looks like a mount is one
+        for host, inner in re.findall(r"^\s*-\s*[\"']?(/[^:\s\"']+):(/[^:\s\"']+)", text, re.M):
+            out["mounts"].append([host, inner])
+    return out
+
+
+def published(port):
+    """The port of the host in "8080:80", "127.0.0.1:8080:80/tcp"."""
+    parts = port.split("/")[0].split(":")
+    return parts[-2] if len(parts) > 1 else ""
+
+
+def manifests(text):
+    """The objects of a text with Kubernetes manifests."""
+    try:
+        return [d for d in yaml.safe_load_all(text) if isinstance(d, dict) and "kind" in d]
+    except yaml.YAMLError:
+        return []

@@ -1,0 +1,101 @@
+"""Makes Ansible's loader carry on where a run would stop, and never ask anything outside of the checkout."""
+
+import os
+import re
+
+from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.mod_args import ModuleArgsParser
+from ansible.parsing.vault import is_encrypted
+from ansible.playbook.role.definition import RoleDefinition
+from ansible.plugins import loader as plugins
+
+from says import PROBLEMS, READS, REQUEST, ROOT, emit, relative
+
+# Lookups that look at nothing but the repository and the variables.
+HARMLESS = {"file", "template", "vars", "dict", "items", "list", "indexed_items", "nested", "flattened",
+            "together", "sequence", "subelements", "fileglob", "first_found", "filetree",
+            "varnames", "inventory_hostnames", "cartesian"}
+
+# Roles and modules that are not here, as they were met in one playbook.
+EXTERNAL = []
+STUBS = os.path.join(os.environ["ANSIBLE_HOME"], "roles-from-elsewhere")
+
+
+class Loader(DataLoader):
+    """An encrypted file is empty, and told of."""
+
+    def _decrypt_if_vault_data(self, b_vault_data, b_file_name=None):
+        if is_encrypted(b_vault_data):
+            name = os.fsdecode(b_file_name) if b_file_name else ""
+            PROBLEMS.add(f"{relative(name)} is encrypted: what it defines is unknown", name)
+            return b"{}", False
+        return b_vault_data, True
+
+
+def lenient_parse(original):
+    """A module that is not installed is still a task: its arguments can be read."""
+    def parse(self, skip_action_validation=False):
+        try:
+            return original(self, skip_action_validation)
+        except AnsibleParserError as e:
+            if "couldn't resolve module/action" not in str(e):
+                raise
+            name = re.search(r"module/action '([^']+)'", str(e))
+            emit("missing", playbook=PROBLEMS.playbook, module=name[1] if name else "?")
+            return original(self, True)
+    return parse
+
+
+def lenient_role(original):
+    """A role that is not in the repository is one task that names it."""
+    def load(self, role_name):
+        try:
+            return original(self, role_name)
+        except AnsibleError as e:
+            if "was not found" not in str(e):
+                raise
+            name = str(role_name)
+            PROBLEMS.add(f"role {name} is not in this repository: what it does is unknown")
+            EXTERNAL.append(name)
+            stub = os.path.join(STUBS, re.sub(r"[^A-Za-z0-9_.-]", "_", name))
+            os.makedirs(os.path.join(stub, "tasks"), exist_ok=True)
+            with open(os.path.join(stub, "tasks", "main.yml"), "w") as f:
+                f.write(f"- name: role {name}\n  gozer_role_from_elsewhere:\n    name: '{name}'\n")
+            return name, stub
+    return load
+
+
+ModuleArgsParser.parse = lenient_parse(ModuleArgsParser.parse)
+RoleDefinition._load_role_path = lenient_role(RoleDefinition._load_role_path)
+
+
+def add_plugins():
+    """The repository may keep plugins where an installed ansible.cfg, which is not here, would find them."""
+    kinds = {"inventory_plugins": plugins.inventory_loader, "filter_plugins": plugins.filter_loader,
+             "test_plugins": plugins.test_loader, "lookup_plugins": plugins.lookup_loader,
+             "action_plugins": plugins.action_loader, "library": plugins.module_loader}
+    for folder in REQUEST.get("plugins", []):
+        loader = kinds.get(os.path.basename(folder))
+        if loader is not None:
+            loader.add_directory(os.path.join(ROOT, folder))
+
+
+def guard_lookups(templar):
+    """Replaces the ways to a lookup in a templar's environment by one that makes only harmless ones."""
+    for name in ("lookup", "query", "q"):
+        original = templar.environment.globals.get(name)
+
+        def call(which, *args, _original=original, **kwargs):
+            short = str(which).removeprefix("ansible.builtin.")
+            if short not in HARMLESS:
+                raise AnsibleError(f"lookup {short} is not made while reading")
+            if short in ("file", "template", "fileglob"):
+                for a in args:
+                    if str(a).startswith("/") and not os.path.realpath(str(a)).startswith(ROOT + os.sep):
+                        raise AnsibleError(f"{a} is outside of the repository")
+                    if str(a).startswith("/"):
+                        READS.add(os.path.realpath(str(a)), "files")
+            return _original(which, *args, **kwargs)
+        templar.environment.globals[name] = call
+    return templar
