@@ -4,5 +4,5 @@ import "github.com/spf13/cobra"
 
 // commands are the verbs, in the order of the help.
 func commands() []*cobra.Command {
-	return []*cobra.Command{demoCommand(), serverCommand(), ansibleCommand(), configCommand(), changeCommand(), statusCommand(), logsCommand(), conformanceCommand(), versionCommand()}
+	return []*cobra.Command{demoCommand(), serverCommand(), ansibleCommand(), configCommand(), depsCommand(), changeCommand(), statusCommand(), logsCommand(), conformanceCommand(), versionCommand()}
 }

@@ -55,6 +55,8 @@ type Edge struct {
 	// Text says it in words; At has the places on the side of First and of Then.
 	Text string   `json:"text"`
 	At   [2]Place `json:"at"`
+	// Hosts are all hosts on which it holds; Resource has the first.
+	Hosts []string `json:"hosts,omitempty"`
 }
 
 // Enforced: the edge is sure enough to be acted on.
@@ -85,6 +87,8 @@ type Analysis struct {
 	Edges []Edge
 	// Unknown says of jobs what is not known of them.
 	Unknown []Problem
+	// written has what each job writes itself: files, and directories whose content is its own.
+	written map[string]map[Resource]bool
 	// names says which host a name leads to.
 	names map[string]string
 	// inputsOf keeps what inputs found.
@@ -103,9 +107,7 @@ func Analyse(r *Repo) (*Analysis, error) {
 	}
 	for i := range r.Jobs {
 		j := &r.Jobs[i]
-		for k := range j.Tasks {
-			a.access[j.Name] = append(a.access[j.Name], table.Of(&j.Tasks[k])...)
-		}
+		a.access[j.Name] = a.accesses(j)
 		a.unknown(j)
 	}
 	a.infer()
@@ -116,6 +118,13 @@ func Analyse(r *Repo) (*Analysis, error) {
 // unknown notes what is not known of a job: modules that no table has, arguments that name a resource
 // but could not be rendered, roles from elsewhere.
 func (a *Analysis) unknown(j *Job) {
+	if j.Private {
+		return
+	}
+	if j.Elsewhere != "" {
+		a.Unknown = append(a.Unknown, Problem{Job: j.Name, At: j.At, Text: j.Elsewhere})
+		return
+	}
 	seen := map[string]bool{}
 	note := func(at Place, text string) {
 		if !seen[text] {
@@ -128,16 +137,17 @@ func (a *Analysis) unknown(j *Job) {
 		if !a.table.Knows(t.Module) {
 			note(t.At, "what module "+t.Module+" touches is not known; say it in gozer.yaml")
 		}
-		for _, r := range a.table.modules[t.Module] {
+		if _, ok := t.Delegate.(map[string]any); ok {
+			note(t.At, "the host that a task is delegated to is not known")
+		}
+		for _, r := range a.table.modules[a.table.name(t.Module)] {
 			for _, name := range r.Name {
-				if m, ok := t.Args[name].(map[string]any); ok && m["unknown"] != nil {
+				if m, ok := t.Args[name].(map[string]any); ok && m["unknown"] != nil && r.applies(t.Args) {
 					note(t.At, fmt.Sprintf("%s of %s is not known: %v", name, t.Module, m["unknown"]))
+					break
 				}
 			}
 		}
-	}
-	for _, role := range j.External {
-		note(j.At, "role "+role+" is not in the repository")
 	}
 }
 

@@ -60,25 +60,43 @@ type AuditOptions struct {
 
 // Audit finds what is missing, what does nothing, and what is wrong with matchers and set-up.
 func (a *Analysis) Audit(o AuditOptions) *Audit {
-	out := &Audit{Jobs: len(a.Jobs), Unknown: a.Unknown, Problems: a.Problems}
+	out := &Audit{}
 	var found []Finding
+	jobs := map[string]bool{}
 	for i := range a.Pipelines {
 		p := &a.Pipelines[i]
-		if o.Pipeline != "" && p.Name != o.Pipeline {
+		if o.Pipeline != "" && p.Name != o.Pipeline || o.Pipeline == "" && !a.Deploys(p) {
 			continue
 		}
 		out.Pipelines = append(out.Pipelines, p.Name)
+		for _, m := range p.Members {
+			if a.Job(m.Job) != nil {
+				jobs[m.Job] = true
+			}
+		}
 		found = append(found, a.missing(p)...)
 		found = append(found, a.collisions(p)...)
 		found = append(found, a.idle(p)...)
 		found = append(found, a.softNowhere(p)...)
 		found = append(found, a.cycle(p)...)
 	}
-	found = append(found, a.setup(o.Pipeline)...)
-	found = append(found, a.differing()...)
-	found = append(found, a.matchers()...)
-	found = append(found, a.excluded()...)
-	found = append(found, a.reboots()...)
+	out.Jobs = len(jobs)
+	here := func(list []Problem) (out []Problem) {
+		for _, p := range list {
+			if p.Job == "" || jobs[p.Job] {
+				out = append(out, p)
+			}
+		}
+		return out
+	}
+	out.Unknown, out.Problems = here(a.Unknown), here(a.Problems)
+	found = append(found, a.setup(out.Pipelines)...)
+	found = append(found, a.differing(out.Pipelines)...)
+	for _, f := range slices.Concat(a.matchers(), a.excluded(), a.reboots()) {
+		if o.Pipeline == "" || slices.ContainsFunc(f.Jobs, func(j string) bool { return jobs[j] }) {
+			found = append(found, f)
+		}
+	}
 	for _, f := range mergePipelines(found) {
 		if w := a.waiver(f, o.Today); w != nil {
 			f.Waived = w.Reason
@@ -89,6 +107,12 @@ func (a *Analysis) Audit(o AuditOptions) *Audit {
 	}
 	slices.SortStableFunc(out.Findings, compareFindings)
 	return out
+}
+
+// Deploys reports whether a pipeline has a job that touches what other builds touch too: pipelines that
+// only test do not.
+func (a *Analysis) Deploys(p *Pipeline) bool {
+	return slices.ContainsFunc(p.Members, func(m Member) bool { return len(a.access[m.Job]) > 0 })
 }
 
 func compareFindings(a, b Finding) int {
@@ -248,7 +272,7 @@ func (a *Analysis) idle(p *Pipeline) []Finding {
 			f := Finding{Rule: "idle", Level: LevelNote, Severity: Info, Confidence: Medium, Pipelines: []string{p.Name}, Jobs: []string{d.Job, m.Job}, At: m.At,
 				Text: fmt.Sprintf("nothing is known for which %s must wait for %s", m.Job, d.Job),
 				Fix:  "remove the dependency, or say the reason in gozer.yaml"}
-			if a.partial(j) || a.partial(k) {
+			if a.Partial(j) || a.Partial(k) {
 				f.Confidence = Low
 				f.Text += ", but not all of their content is known"
 			}
@@ -258,7 +282,7 @@ func (a *Analysis) idle(p *Pipeline) []Finding {
 	return out
 }
 
-// partial reports whether some of a job's content is unknown.
-func (a *Analysis) partial(j *Job) bool {
+// Partial reports whether some of a job's content is unknown.
+func (a *Analysis) Partial(j *Job) bool {
 	return j.Partial || slices.ContainsFunc(a.Unknown, func(p Problem) bool { return p.Job == j.Name })
 }

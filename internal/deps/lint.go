@@ -25,12 +25,12 @@ func (a *Analysis) softNowhere(p *Pipeline) []Finding {
 
 // setup is L5: a set-up job must be a hard dependency of all that work with what it makes, in every
 // pipeline.
-func (a *Analysis) setup(pipeline string) []Finding {
+func (a *Analysis) setup(pipelines []string) []Finding {
 	var out []Finding
 	for _, s := range a.Setup() {
 		for i := range a.Pipelines {
 			p := &a.Pipelines[i]
-			if pipeline != "" && p.Name != pipeline {
+			if !slices.Contains(pipelines, p.Name) {
 				continue
 			}
 			var users []string
@@ -81,11 +81,14 @@ func (a *Analysis) softSetup(p *Pipeline, setup, job string) []Finding {
 }
 
 // differing is L7: a job whose dependencies differ between pipelines that have all of these jobs.
-func (a *Analysis) differing() []Finding {
+func (a *Analysis) differing(pipelines []string) []Finding {
 	var out []Finding
 	for i := range a.Pipelines {
 		for k := i + 1; k < len(a.Pipelines); k++ {
 			p, q := &a.Pipelines[i], &a.Pipelines[k]
+			if !slices.Contains(pipelines, p.Name) || !slices.Contains(pipelines, q.Name) {
+				continue
+			}
 			for _, m := range p.Members {
 				n := q.Member(m.Job)
 				if n == nil || a.Job(m.Job) == nil {

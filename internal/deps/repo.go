@@ -10,7 +10,6 @@
 package deps
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,6 +84,8 @@ type Job struct {
 	External []string
 	// Partial: some of it could not be read.
 	Partial bool
+	// Elsewhere says why nothing of it was read: its content is not in the repository.
+	Elsewhere string
 	// Private: it works on nodes that are made for it, as tests do: it meets no other job anywhere.
 	Private bool
 	// Inner: its playbooks are run on a bastion, by a playbook that many jobs share. Controller is the host
@@ -253,18 +254,23 @@ func (r *Repo) Setup() []string {
 	return out
 }
 
-// Short leaves out of the name of a job what all names of the repository begin with, up to a hyphen:
-// for pictures. Names stay distinct.
+// Short leaves out of the name of a job what all names of deployment jobs begin with, up to a hyphen: for
+// pictures. Names stay distinct.
 func (r *Repo) Short(name string) string {
-	if len(r.Jobs) < 3 {
+	var names []string
+	for _, j := range r.Jobs {
+		if j.Elsewhere == "" && !j.Private {
+			names = append(names, j.Name)
+		}
+	}
+	if len(names) < 3 || !slices.Contains(names, name) {
 		return name
 	}
-	first := slices.MinFunc(r.Jobs, func(a, b Job) int { return cmp.Compare(a.Name, b.Name) }).Name
-	last := slices.MaxFunc(r.Jobs, func(a, b Job) int { return cmp.Compare(a.Name, b.Name) }).Name
+	first, last := slices.Min(names), slices.Max(names)
 	n := 0
 	for n < len(first) && n < len(last) && first[n] == last[n] {
 		n++
 	}
 	cut := strings.LastIndexByte(first[:n], '-') + 1
-	return strings.TrimPrefix(name, first[:cut])
+	return name[cut:]
 }

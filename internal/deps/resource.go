@@ -31,6 +31,8 @@ const (
 	Certificate    = "certificate"
 )
 
+var kinds = []string{File, Service, PackageManager, Firewall, Account, Container, Kubernetes, Endpoint, Vault, Cloud, DNS, Certificate}
+
 // hostless are the kinds that belong to no host.
 var hostless = map[string]bool{Kubernetes: true, Vault: true, Cloud: true, DNS: true}
 
@@ -51,7 +53,8 @@ func (r Resource) String() string {
 type Verb string
 
 // The verbs. Fill: it writes files below a directory, whose names it does not say. Tree: it manages all
-// below a directory. Contact: it talks to an endpoint. Restart includes reload.
+// below a directory. Contact: it talks to an endpoint. Restart includes reload. Make: it makes a
+// directory. Test: it looks whether a file is there.
 const (
 	Read    Verb = "read"
 	Write   Verb = "write"
@@ -62,7 +65,11 @@ const (
 	Use     Verb = "use"
 	Serve   Verb = "serve"
 	Contact Verb = "contact"
+	Make    Verb = "make"
+	Test    Verb = "test"
 )
+
+var verbs = []Verb{Read, Write, Edit, Fill, Tree, Restart, Use, Serve, Contact, Make, Test}
 
 // Access is one task's doing with one resource.
 type Access struct {
@@ -71,19 +78,59 @@ type Access struct {
 	Task *Task
 	// Weak: the table says that the module may do it, not that it does.
 	Weak bool
+	// Sure: it surely happens, and no condition can stop it.
+	Sure bool
+	// Named: a file that the task lays down, or a command, names it.
+	Named bool
+	// At is the place, where it is not that of the task.
+	At Place
+	// Rule is the rule of edges that follow from it, where it is not the usual one.
+	Rule string
+	// Names are those under which an endpoint is served.
+	Names []string
+	// Detail tells apart what the resource does not: the host name that a request asks for.
+	Detail string
+}
+
+// Place is where it is written.
+func (x Access) Place() Place {
+	if x.At.File != "" {
+		return x.At
+	}
+	return x.Task.At
 }
 
 // generic are directories that are everybody's: that two jobs write below them says nothing.
-var generic = map[string]bool{
-	"/": true, "/etc": true, "/srv": true, "/var": true, "/opt": true, "/usr": true, "/usr/local": true,
-	"/usr/local/bin": true, "/home": true, "/root": true, "/tmp": true, "/var/log": true, "/var/lib": true,
-	"/run": true, "/var/run": true, "/etc/cron.d": true, "/etc/logrotate.d": true, "/etc/systemd/system": true,
-	"/etc/apt": true, "/etc/apt/sources.list.d": true, "/var/tmp": true, "/var/cache": true, "/etc/default": true,
-	"/home/zuul": true, "/usr/local/share": true,
+var generic = set(strings.Fields(`/ /bin /boot /dev /etc /home /lib /media /mnt /opt /proc /root /run /sbin /srv /sys /tmp /usr /var
+		/usr/bin /usr/lib /usr/local /usr/local/bin /usr/local/etc /usr/local/lib /usr/local/sbin /usr/local/share /usr/local/src
+		/usr/sbin /usr/share /usr/share/keyrings /var/backups /var/cache /var/lib /var/log /var/mail /var/opt /var/run /var/spool
+		/var/tmp /var/www /var/www/html /etc/apache2 /etc/apt /etc/apt/apt.conf.d /etc/apt/keyrings /etc/apt/preferences.d
+		/etc/apt/sources.list.d /etc/apt/trusted.gpg.d /etc/ca-certificates /etc/cron.d /etc/cron.daily /etc/cron.hourly
+		/etc/cron.monthly /etc/cron.weekly /etc/default /etc/docker /etc/httpd /etc/init.d /etc/ld.so.conf.d /etc/logrotate.d
+		/etc/modprobe.d /etc/modules-load.d /etc/network /etc/nginx /etc/nginx/conf.d /etc/nginx/sites-available
+		/etc/nginx/sites-enabled /etc/apache2/sites-available /etc/apache2/sites-enabled /etc/apache2/conf-available
+		/etc/apache2/conf-enabled /etc/apache2/mods-enabled /etc/pki /etc/profile.d /etc/rsyslog.d /etc/security
+		/etc/security/limits.d /etc/skel /etc/ssh /etc/ssl /etc/ssl/certs /etc/ssl/private /etc/sudoers.d /etc/sysconfig
+		/etc/sysctl.d /etc/systemd /etc/systemd/system /etc/systemd/network /etc/tmpfiles.d /etc/udev/rules.d /etc/yum.repos.d
+		/lib/systemd/system /usr/lib/systemd/system /home/zuul /home/ubuntu /home/debian /var/lib/docker`))
+
+func set(words []string) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range words {
+		out[w] = true
+	}
+	return out
 }
 
-// below reports whether p is in the tree of dir, which must not be a generic directory.
+// shared reports whether a directory is everybody's.
+func shared(dir string) bool {
+	dir = path.Clean(dir)
+	return generic[dir] || strings.Count(dir, "/") < 2 || strings.HasPrefix(dir, "/home/") && strings.Count(dir, "/") == 2 ||
+		strings.HasPrefix(dir, "/tmp/") && strings.Count(dir, "/") < 2
+}
+
+// below reports whether p is in the tree of dir, which must not be everybody's.
 func below(p, dir string) bool {
 	dir = path.Clean(dir)
-	return !generic[dir] && strings.Count(dir, "/") >= 2 && strings.HasPrefix(path.Clean(p), dir+"/")
+	return !shared(dir) && strings.HasPrefix(path.Clean(p), dir+"/")
 }

@@ -43,6 +43,7 @@ type Waiver struct {
 // table.
 type ModuleAccess struct {
 	Module, Role, Command string
+	At                    Place
 	Access                []AccessRule
 }
 
@@ -102,7 +103,7 @@ func (s *Settings) add(file string, n *yaml.Node) error {
 	case e.Job != "" && e.After != "":
 		s.Reasons = append(s.Reasons, Reason{Job: e.Job, After: e.After, Reason: e.Reason, At: at})
 	case e.Module != "" || e.Role != "" || e.Command != "":
-		s.Access = append(s.Access, ModuleAccess{Module: e.Module, Role: e.Role, Command: e.Command, Access: e.Access})
+		s.Access = append(s.Access, ModuleAccess{At: at, Module: e.Module, Role: e.Role, Command: e.Command, Access: e.Access})
 	case e.Bastion != "":
 		s.Bastion = e.Bastion
 	case e.Setup != "":

@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"fmt"
 	"net/url"
+	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,8 +18,15 @@ var builtinModules []byte
 
 // Table tells what modules and roles do with resources.
 type Table struct {
-	modules map[string][]AccessRule
-	roles   map[string][]AccessRule
+	modules  map[string][]AccessRule
+	roles    map[string][]AccessRule
+	commands []command
+}
+
+// command says what commands do that a pattern finds; names of groups are arguments.
+type command struct {
+	pattern *regexp.Regexp
+	access  []AccessRule
 }
 
 // AccessRule says how one access follows from the arguments of a task, in the form of modules.yaml.
@@ -32,13 +41,31 @@ type AccessRule struct {
 	If        map[string][]any `yaml:"if"`
 	UnlessSet []string         `yaml:"unless_set"`
 	Weak      bool             `yaml:"weak"`
+	// Rule is the rule of edges that follow, where it is not the usual one of the kind.
+	Rule string `yaml:"rule"`
+	// Prefix is an argument that goes before the name; Suffix is put behind it.
+	Prefix string `yaml:"prefix"`
+	Suffix string `yaml:"suffix"`
+	// Detail is an argument that says more, as the URL of a request does of what it reads in /etc/hosts.
+	Detail string `yaml:"detail"`
+}
+
+func (r *AccessRule) check() error {
+	if !slices.Contains(verbs, r.Verb) {
+		return fmt.Errorf("the verb %q is not known: it is one of %v", r.Verb, verbs)
+	}
+	if !slices.Contains(kinds, r.Kind) {
+		return fmt.Errorf("the kind %q is not known: it is one of %v", r.Kind, kinds)
+	}
+	return nil
 }
 
 // NewTable is the built-in table with what the settings of a repository add; theirs go before.
 func NewTable(s Settings) (*Table, error) {
 	var entries []struct {
-		Module []string     `yaml:"module"`
-		Access []AccessRule `yaml:"access"`
+		Module  []string     `yaml:"module"`
+		Command string       `yaml:"command"`
+		Access  []AccessRule `yaml:"access"`
 	}
 	if err := yaml.Unmarshal(builtinModules, &entries); err != nil {
 		return nil, fmt.Errorf("read the built-in table of modules: %w", err)
@@ -48,48 +75,151 @@ func NewTable(s Settings) (*Table, error) {
 		for _, m := range e.Module {
 			t.modules[m] = e.Access
 		}
+		if e.Command != "" {
+			t.commands = append(t.commands, command{regexp.MustCompile(e.Command), e.Access})
+		}
 	}
 	for _, e := range s.Access {
+		for i := range e.Access {
+			if err := e.Access[i].check(); err != nil {
+				return nil, fmt.Errorf("%s: %w", e.At, err)
+			}
+		}
 		if e.Module != "" {
-			t.modules[e.Module] = e.Access
+			t.modules[t.name(e.Module)] = e.Access
 		}
 		if e.Role != "" {
 			t.roles[e.Role] = e.Access
+		}
+		if e.Command != "" {
+			re, err := regexp.Compile(e.Command)
+			if err != nil {
+				return nil, fmt.Errorf("%s: command: %w", e.At, err)
+			}
+			t.commands = append(t.commands, command{re, e.Access})
 		}
 	}
 	return t, nil
 }
 
+// External is the module of a task that stands for a role that is not in the repository.
+const External = "gozer_role_from_elsewhere"
+
+// collections are those whose modules the table has by their short names.
+var collections = []string{"ansible.builtin.", "ansible.legacy.", "ansible.posix.", "community.general.", "community.docker.", "community.crypto.",
+	"community.mysql.", "community.postgresql.", "community.hashi_vault.", "containers.podman.", "kubernetes.core.", "community.kubernetes.", "community.okd.",
+	"openstack.cloud.", "amazon.aws.", "community.aws."}
+
+// name is how the table calls a module.
+func (t *Table) name(module string) string {
+	if _, ok := t.modules[module]; ok {
+		return module
+	}
+	for _, c := range collections {
+		if short, ok := strings.CutPrefix(module, c); ok {
+			return short
+		}
+	}
+	return module
+}
+
 // Knows reports whether the table has something to say of a module.
 func (t *Table) Knows(module string) bool {
-	_, ok := t.modules[module]
+	_, ok := t.modules[t.name(module)]
 	return ok
 }
 
-// Of lists what a task does with resources, for each of its hosts.
-func (t *Table) Of(task *Task) []Access {
+// of lists what a task does with resources on hosts.
+func (t *Table) of(task *Task, hosts []string) []Access {
 	var out []Access
-	rules := append(slices.Clone(t.modules[task.Module]), t.roles[task.Role]...)
-	hosts := task.Hosts
-	if task.Delegate != nil {
-		d, ok := task.Delegate.(string)
-		if !ok {
-			return nil
+	for _, r := range slices.Concat(t.modules[t.name(task.Module)], t.roles[task.Role], t.elsewhere(task)) {
+		if r.applies(task.Args) {
+			out = append(out, r.accesses(task, task.Args, hosts)...)
 		}
-		hosts = []string{d}
 	}
-	for _, r := range rules {
-		if !r.applies(task.Args) {
-			continue
+	return append(out, t.command(task, hosts)...)
+}
+
+// elsewhere are the rules for a role that is not in the repository, but in gozer.yaml.
+func (t *Table) elsewhere(task *Task) []AccessRule {
+	if name, ok := task.Args["name"].(string); ok && task.Module == External {
+		return t.roles[name]
+	}
+	return nil
+}
+
+func (r *AccessRule) accesses(task *Task, args map[string]any, hosts []string) []Access {
+	var out []Access
+	if hostless[r.Kind] {
+		hosts = []string{""}
+	}
+	for _, h := range hosts {
+		for _, x := range r.resources(args, h) {
+			x.Verb, x.Task, x.Weak, x.Rule = r.Verb, task, r.Weak, r.Rule
+			out = append(out, x)
 		}
-		for _, h := range hosts {
-			for _, res := range r.resources(task.Args, h) {
-				out = append(out, Access{Resource: res, Verb: r.Verb, Task: task, Weak: r.Weak})
+	}
+	return out
+}
+
+// words are what a task runs: the text of a command or of a shell.
+func words(t *Task) string {
+	return strings.Join(append(lookup(t.Args, "_raw_params"), strings.Join(slices.Concat(lookup(t.Args, "cmd"), lookup(t.Args, "argv")), " ")), " ")
+}
+
+// command finds what a command or a shell does, by its words: none of it is sure.
+func (t *Table) command(task *Task, hosts []string) []Access {
+	module := t.name(task.Module)
+	if module != "command" && module != "shell" && module != "raw" {
+		return nil
+	}
+	text := strings.TrimSpace(words(task))
+	if text == "" {
+		return nil
+	}
+	var out []Access
+	for _, c := range t.commands {
+		for _, m := range c.pattern.FindAllStringSubmatch(text, -1) {
+			args := map[string]any{"chdir": task.Args["chdir"]}
+			for i, name := range c.pattern.SubexpNames() {
+				if name != "" && m[i] != "" {
+					args[name] = m[i]
+				}
+			}
+			for i := range c.access {
+				out = append(out, c.access[i].accesses(task, args, hosts)...)
+			}
+		}
+	}
+	for i := range out {
+		out[i].Weak = true
+	}
+	program, _, _ := strings.Cut(text, " ")
+	into := redirection.FindAllStringSubmatch(text, -1)
+	text = redirection.ReplaceAllString(text, " ")
+	for _, h := range hosts {
+		for _, m := range into {
+			out = append(out, Access{Resource: Resource{File, h, m[1]}, Verb: Write, Task: task, Weak: true})
+		}
+		if strings.HasPrefix(program, "/") {
+			out = append(out, Access{Resource: Resource{File, h, program}, Verb: Read, Task: task})
+		}
+		if !harmless[path.Base(program)] {
+			for _, p := range aPath.FindAllString(strings.TrimPrefix(text, program), -1) {
+				out = append(out, Access{Resource: Resource{File, h, strings.TrimSpace(p)}, Verb: Read, Task: task, Weak: true, Named: true})
 			}
 		}
 	}
 	return out
 }
+
+var redirection = regexp.MustCompile(`\d?>>?\s*(/[\w.@+/-]+)`)
+
+// aPath is an absolute path among the words of a command, not one that it writes to.
+var aPath = regexp.MustCompile(`(?:^|[\s=])/(?:[\w.@+-]+/)+[\w.@+-]+`)
+
+// harmless are programs that do not read the files that they are given.
+var harmless = map[string]bool{"rm": true, "mkdir": true, "touch": true, "chown": true, "chmod": true, "test": true, "[": true, "ls": true, "mv": true, "ln": true, "tee": true, "echo": true, "stat": true, "rmdir": true, "chgrp": true, "truncate": true, "install": true, "useradd": true, "usermod": true}
 
 func (r *AccessRule) applies(args map[string]any) bool {
 	for key, want := range r.If {
@@ -101,33 +231,45 @@ func (r *AccessRule) applies(args map[string]any) bool {
 }
 
 // resources are those that the rule names: none where the argument is absent or unknown.
-func (r *AccessRule) resources(args map[string]any, host string) []Resource {
-	if hostless[r.Kind] {
-		host = ""
-	}
+func (r *AccessRule) resources(args map[string]any, host string) []Access {
 	if r.Object {
-		return kubernetesObjects(args)
+		var out []Access
+		for _, o := range kubernetesObjects(args) {
+			out = append(out, Access{Resource: o})
+		}
+		return out
 	}
 	for _, name := range r.Name {
 		values := lookup(args, name)
 		if values == nil {
 			continue
 		}
-		var out []Resource
+		var out []Access
 		for _, v := range values {
 			if r.Kind == Endpoint {
 				if h, port, ok := r.endpoint(args, v, host); ok {
-					out = append(out, Resource{Endpoint, h, port})
+					out = append(out, Access{Resource: Resource{Endpoint, host, port}, Detail: h})
 				}
 				continue
 			}
 			if r.Kind == Service {
 				v = strings.TrimSuffix(v, ".service")
 			}
-			if r.Kind == File && r.Verb != Tree && strings.HasSuffix(v, "/") {
-				continue
+			if r.Suffix != "" {
+				v += r.Suffix
 			}
-			out = append(out, Resource{r.Kind, host, v})
+			if r.Prefix != "" {
+				prefix := lookup(args, r.Prefix)
+				if len(prefix) == 0 {
+					continue
+				}
+				v = prefix[0] + " " + v
+			}
+			x := Access{Resource: Resource{r.Kind, host, v}}
+			if r.Detail != "" {
+				x.Detail = strings.Join(lookup(args, r.Detail), " ")
+			}
+			out = append(out, x)
 		}
 		return out
 	}

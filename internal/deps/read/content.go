@@ -104,7 +104,15 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 	for _, name := range c.names {
 		e := c.settle(name, map[string]bool{})
 		paths, inner := c.playbooks(e)
-		if e.abstract || len(paths) == 0 || !used[name] {
+		if e.abstract || !used[name] {
+			continue
+		}
+		if len(paths) == 0 {
+			text := "its playbooks are not in this repository"
+			if len(e.run) > 0 && c.has(e.run[0]) {
+				text = "it runs the program " + e.run[0] + ": what that does is not read"
+			}
+			r.Jobs = append(r.Jobs, deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Matchers: e.matchers, Elsewhere: text, Partial: true})
 			continue
 		}
 		j := deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers, Inner: inner}

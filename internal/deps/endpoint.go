@@ -1,0 +1,83 @@
+package deps
+
+import (
+	"net"
+	"slices"
+	"strings"
+)
+
+// endpoints is R11: a job talks to what another serves.
+func (a *Analysis) endpoints() {
+	type served struct {
+		host, port string
+	}
+	serves := map[served][]hit{}
+	named := map[string][]hit{}
+	for _, j := range a.Jobs {
+		for _, x := range a.access[j.Name] {
+			if x.Kind == Endpoint && x.Verb == Serve {
+				serves[served{x.Host, x.Name}] = append(serves[served{x.Host, x.Name}], hit{j.Name, x})
+				for _, n := range x.Names {
+					named[n+":"+x.Name] = append(named[n+":"+x.Name], hit{j.Name, x})
+				}
+			}
+		}
+	}
+	for _, j := range a.Jobs {
+		for _, y := range a.access[j.Name] {
+			if y.Kind != Endpoint || y.Verb != Contact {
+				continue
+			}
+			host, conf := a.reach(y)
+			found := serves[served{host, y.Name}]
+			if exact := named[y.Detail+":"+y.Name]; len(exact) > 0 {
+				found, conf = exact, Medium
+			}
+			if host == "" && len(found) == 0 || slices.ContainsFunc(found, func(h hit) bool { return h.job == j.Name }) {
+				continue
+			}
+			pairs(found, []hit{{j.Name, y}}, func(m meeting) {
+				// Where names are served, one that is not among them is another's.
+				if len(m.x.Names) > 0 && !slices.Contains(m.x.Names, y.Detail) && strings.Contains(y.Detail, ".") {
+					return
+				}
+				c := conf
+				if c == High {
+					c = certain(conf, m.x, m.y)
+				}
+				a.order("R11", c, need(m.y), m, "%s serves %s:%s, which %s talks to", m.a, m.x.Host, m.x.Name, m.b)
+			})
+		}
+	}
+}
+
+// reach finds the host that a request leads to, and how sure that is. A name that only begins as a host
+// does may be somewhere else.
+func (a *Analysis) reach(y Access) (string, Confidence) {
+	name := y.Detail
+	if name == "localhost" || strings.HasPrefix(name, "127.") || name == "::1" {
+		return y.Host, Medium
+	}
+	if _, ok := a.Hosts[name]; ok {
+		return name, High
+	}
+	if host, ok := a.names[name]; ok {
+		return host, High
+	}
+	if net.ParseIP(name) != nil {
+		return "", Low
+	}
+	if short, _, ok := strings.Cut(name, "."); ok && a.Hosts[short] != nil {
+		return short, Medium
+	}
+	var found []string
+	for h := range a.Hosts {
+		if !strings.Contains(name, ".") && strings.HasPrefix(h, name+".") {
+			found = append(found, h)
+		}
+	}
+	if len(found) == 1 {
+		return found[0], Medium
+	}
+	return "", Low
+}

@@ -1,0 +1,222 @@
+package deps
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// strongest keeps one edge of each rule and thing between two jobs, the surest, and says on how many
+// hosts it holds.
+func strongest(edges []Edge) []Edge {
+	type key struct {
+		kind        EdgeKind
+		first, then string
+		rule        string
+		thing, name string
+	}
+	slices.SortFunc(edges, compareEdges)
+	index := map[key]int{}
+	var out []Edge
+	for _, e := range edges {
+		k := key{e.Kind, e.First, e.Then, e.Rule, e.Resource.Kind, e.Resource.Name}
+		i, ok := index[k]
+		if !ok {
+			index[k] = len(out)
+			if e.Resource.Host != "" {
+				e.Hosts = []string{e.Resource.Host}
+			}
+			out = append(out, e)
+			continue
+		}
+		if h := e.Resource.Host; h != "" && !slices.Contains(out[i].Hosts, h) {
+			out[i].Hosts = append(out[i].Hosts, h)
+		}
+	}
+	for i := range out {
+		e := &out[i]
+		slices.Sort(e.Hosts)
+		if n := len(e.Hosts) - 1; n > 0 {
+			e.Text = strings.Replace(e.Text, " on "+e.Resource.Host, fmt.Sprintf(" on %s and %d more", e.Resource.Host, n), 1)
+		}
+	}
+	return out
+}
+
+// reconcile looks at edges that contradict each other: a job that prepares what another needs, and then
+// restarts it, is not to wait for it: the restart only excludes it.
+func (a *Analysis) reconcile() {
+	for i := range a.Edges {
+		e := &a.Edges[i]
+		if e.Kind != Order || e.Rule != "R3" {
+			continue
+		}
+		if slices.ContainsFunc(a.Edges, func(o Edge) bool {
+			return o.Kind == Order && o.First == e.Then && o.Then == e.First && o.Enforced() && o.Rule != "R3"
+		}) {
+			e.Kind = Mutex
+			if e.Confidence == High {
+				e.Confidence = Medium
+			}
+			if e.Then < e.First {
+				e.First, e.Then, e.At[0], e.At[1] = e.Then, e.First, e.At[1], e.At[0]
+			}
+		}
+	}
+}
+
+// samePlaybook is R8.
+func (a *Analysis) samePlaybook() {
+	for i := range a.Jobs {
+		for k := i + 1; k < len(a.Jobs); k++ {
+			x, y := &a.Jobs[i], &a.Jobs[k]
+			if x.Private || y.Private || x.Inner != y.Inner || len(a.access[x.Name]) == 0 && len(x.Tasks) > 0 {
+				continue
+			}
+			for _, p := range x.Playbooks {
+				if slices.Contains(y.Playbooks, p) {
+					a.Edges = append(a.Edges, Edge{Kind: Mutex, First: min(x.Name, y.Name), Then: max(x.Name, y.Name), Rule: "R8", Confidence: High, Severity: Torn,
+						Resource: Resource{Kind: "playbook", Name: p}, Text: "both run " + p, At: [2]Place{x.At, y.At}})
+				}
+			}
+		}
+	}
+}
+
+// external is R13: two jobs that use the same role from elsewhere on the same host conflict, until it is
+// read.
+func (a *Analysis) external() {
+	type use struct {
+		at    Place
+		hosts map[string]bool
+	}
+	uses := map[string]map[string]*use{}
+	for i := range a.Jobs {
+		j := &a.Jobs[i]
+		b := &builder{Analysis: a, job: j}
+		for k := range j.Tasks {
+			t := &j.Tasks[k]
+			name, _ := t.Args["name"].(string)
+			if t.Module != External || j.Private || a.table.roles[name] != nil {
+				continue
+			}
+			hosts, _ := b.where(t)
+			if uses[name] == nil {
+				uses[name] = map[string]*use{}
+			}
+			if uses[name][j.Name] == nil {
+				uses[name][j.Name] = &use{cmp.Or(t.At, Place{File: j.At.File, Line: j.At.Line}), map[string]bool{}}
+			}
+			if uses[name][j.Name].at.File == "" {
+				uses[name][j.Name].at = j.At
+			}
+			for _, h := range hosts {
+				uses[name][j.Name].hosts[h] = true
+			}
+		}
+	}
+	for _, role := range keys(uses) {
+		jobs := keys(uses[role])
+		for i, x := range jobs {
+			for _, y := range jobs[i+1:] {
+				for _, h := range keys(uses[role][x].hosts) {
+					if uses[role][y].hosts[h] {
+						a.Edges = append(a.Edges, Edge{Kind: Mutex, First: x, Then: y, Rule: "R13", Confidence: Low, Severity: Torn, Resource: Resource{"role", h, role},
+							Text: fmt.Sprintf("both run the role %s on %s, which is not in the repository", role, h), At: [2]Place{uses[role][x].at, uses[role][y].at}})
+					}
+				}
+			}
+		}
+	}
+}
+
+// apiModules only talk to a service, from wherever they run.
+var apiModules = map[string]bool{"uri": true, "debug": true, "set_fact": true, "assert": true, "pause": true, "include_vars": true}
+
+// byNaming is R12: a job that only calls an API may configure what a job with the same group or role sets
+// up.
+func (a *Analysis) byNaming() {
+	for i := range a.Jobs {
+		api := &a.Jobs[i]
+		if len(api.Tasks) == 0 || api.Private || slices.ContainsFunc(api.Tasks, func(t Task) bool { return !apiModules[a.table.name(t.Module)] }) ||
+			!slices.ContainsFunc(api.Tasks, func(t Task) bool { return a.table.name(t.Module) == "uri" }) {
+			continue
+		}
+		for k := range a.Jobs {
+			other := &a.Jobs[k]
+			if other == api || other.Private || !slices.ContainsFunc(other.Tasks, func(t Task) bool { return !apiModules[a.table.name(t.Module)] }) || !alike(api, other) {
+				continue
+			}
+			a.Edges = append(a.Edges, Edge{Kind: Order, First: other.Name, Then: api.Name, Rule: "R12", Confidence: Low, Severity: Freshness,
+				Text: fmt.Sprintf("%s only calls an API, and works on the same group or role as %s: perhaps it configures what that sets up", api.Name, other.Name),
+				At:   [2]Place{other.At, api.At}})
+		}
+	}
+}
+
+// alike reports whether two jobs share a role, or a play's pattern that is not all hosts.
+func alike(x, y *Job) bool {
+	for _, s := range x.Tasks {
+		if s.Role != "" && slices.ContainsFunc(y.Tasks, func(t Task) bool { return t.Role == s.Role }) {
+			return true
+		}
+	}
+	for _, p := range x.Plays {
+		if p.Pattern != "localhost" && !strings.HasPrefix(p.Pattern, "all") && slices.ContainsFunc(y.Plays, func(o Play) bool { return o.Pattern == p.Pattern }) {
+			return true
+		}
+	}
+	return false
+}
+
+// secrets is R10: a job that looks up secrets while another may restart their store.
+func (a *Analysis) secrets() {
+	for i := range a.Jobs {
+		j := &a.Jobs[i]
+		at := slices.IndexFunc(j.Tasks, func(t Task) bool {
+			return slices.ContainsFunc(t.Lookups, func(l string) bool { return store(l) }) || store(t.Module)
+		})
+		if at < 0 || j.Private {
+			continue
+		}
+		for _, k := range a.Jobs {
+			for _, x := range a.access[k.Name] {
+				if k.Name != j.Name && (x.Verb == Restart || x.Verb == Write) && (x.Kind == Service || x.Kind == Container) && store(x.Name) {
+					a.mutex("R10", Low, Outage, meeting{a: j.Name, b: k.Name, x: Access{Task: &j.Tasks[at], Resource: x.Resource}, y: x},
+						"%s looks up secrets while %s may restart %s", j.Name, k.Name, x.Resource)
+				}
+			}
+		}
+	}
+}
+
+// store reports whether a name is that of a store of secrets.
+func store(name string) bool {
+	return strings.Contains(name, "vault") || strings.Contains(name, "openbao")
+}
+
+// reasons are the edges that people wrote down.
+func (a *Analysis) reasons() {
+	for _, r := range a.Settings.Reasons {
+		a.Edges = append(a.Edges, Edge{Kind: Order, First: a.full(r.After), Then: a.full(r.Job), Rule: "stated", Confidence: High, Severity: Bootstrap,
+			Text: r.Reason, At: [2]Place{r.At, r.At}})
+	}
+}
+
+// full finds the job that a name means: itself, or the only one whose name ends with it.
+func (a *Analysis) full(name string) string {
+	if a.Job(name) != nil {
+		return name
+	}
+	var found []string
+	for _, j := range a.Jobs {
+		if strings.HasSuffix(j.Name, "-"+name) {
+			found = append(found, j.Name)
+		}
+	}
+	if len(found) == 1 {
+		return found[0]
+	}
+	return name
+}
