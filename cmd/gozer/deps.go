@@ -37,15 +37,15 @@ PATH is the checkout, the present folder where it is not given. docs/deps.md say
 	return cmd
 }
 
-// checkoutFlags are those of every command that reads a checkout.
-type checkoutFlags struct {
+// contentFlags are those of every command that reads the content of a checkout.
+type contentFlags struct {
 	python, dir string
 	inventory   []string
 	fresh       bool
 	seconds     int
 }
 
-func (f *checkoutFlags) add(cmd *cobra.Command) {
+func (f *contentFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.python, "python", "", "Python with ansible-core (that of gozer ansible install, else the one of ansible-playbook on PATH)")
 	cmd.Flags().StringVar(&f.dir, "ansible-dir", defaultAnsibleDir(), "folder of the environments that gozer ansible install made")
 	cmd.Flags().StringSliceVar(&f.inventory, "inventory", nil, "sources of the inventory (those of gozer.yaml or ansible.cfg, else usual places)")
@@ -54,7 +54,7 @@ func (f *checkoutFlags) add(cmd *cobra.Command) {
 }
 
 // open reads the checkout and works out its edges. Progress goes to the terminal, where there is one.
-func (f *checkoutFlags) open(cmd *cobra.Command, path string) (*deps.Analysis, error) {
+func (f *contentFlags) open(cmd *cobra.Command, path string) (*deps.Analysis, error) {
 	o := read.Options{Path: path, Python: f.python, Inventory: f.inventory, InventoryLimit: time.Duration(f.seconds) * time.Second}
 	if !f.fresh {
 		o.Cache = filepath.Join(cacheDir(), "deps")
@@ -134,7 +134,7 @@ func into(cmd *cobra.Command, file string, f func(io.Writer) error) error {
 }
 
 func auditCommand() *cobra.Command {
-	var c checkoutFlags
+	var c contentFlags
 	var o deps.AuditOptions
 	var format, level, out string
 	var all bool
@@ -184,7 +184,7 @@ the checkout could not be read.`,
 }
 
 func whyCommand() *cobra.Command {
-	var c checkoutFlags
+	var c contentFlags
 	var format, path string
 	cmd := &cobra.Command{
 		Use: "why A B", Short: "Show the evidence for two jobs, or that none is known", Args: cobra.ExactArgs(2),

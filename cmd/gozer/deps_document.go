@@ -19,7 +19,7 @@ import (
 const defaultPages = "docs/dependencies"
 
 func docCommand() *cobra.Command {
-	var c checkoutFlags
+	var c contentFlags
 	var d durationFlags
 	var pipeline, out string
 	cmd := &cobra.Command{
@@ -56,7 +56,7 @@ type pageFile struct{ path, text string }
 
 // write makes the files of the document. Where no durations are asked for, those of the page that is
 // there stay.
-func write(cmd *cobra.Command, c *checkoutFlags, d *durationFlags, path, pipeline, out string) ([]pageFile, error) {
+func write(cmd *cobra.Command, c *contentFlags, d *durationFlags, path, pipeline, out string) ([]pageFile, error) {
 	a, err := c.open(cmd, path)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func render(cmd *cobra.Command, a *deps.Analysis, d *durationFlags, path, pipeli
 }
 
 func checkCommand() *cobra.Command {
-	var c checkoutFlags
+	var c contentFlags
 	var pipeline, out string
 	var pagesOnly bool
 	cmd := &cobra.Command{
@@ -163,7 +163,7 @@ func drift(w io.Writer, files []pageFile) (bool, error) {
 }
 
 func encodeCommand() *cobra.Command {
-	var c checkoutFlags
+	var c contentFlags
 	var pipeline string
 	var apply bool
 	cmd := &cobra.Command{

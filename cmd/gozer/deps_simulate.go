@@ -111,7 +111,7 @@ func (f *durationFlags) fromServer(cmd *cobra.Command, p *deps.Pipeline, d deps.
 }
 
 func simulateCommand() *cobra.Command {
-	var c checkoutFlags
+	var c contentFlags
 	var d durationFlags
 	var o deps.SimulateOptions
 	var pipeline, change, format, svg string

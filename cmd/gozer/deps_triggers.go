@@ -28,7 +28,7 @@ func patch(file, before, after string) string {
 }
 
 func triggersCommand() *cobra.Command {
-	var c checkoutFlags
+	var c contentFlags
 	var pipeline, since, format string
 	var limit int
 	var suggest, all bool

@@ -3,25 +3,30 @@ package read
 import (
 	"context"
 	"os"
-	"os/exec"
+	"path/filepath"
 	"testing"
 
+	"github.com/gozer-ci/gozer/internal/ansible"
 	"github.com/gozer-ci/gozer/internal/deps"
 )
 
-// python finds a Python with Ansible for tests: the one that the environment names, or that of
-// ansible-playbook on PATH, or the one that make sets up.
-func python(t *testing.T) string {
+// python finds a Python with Ansible for tests: the one that make sets up, else that of ansible-playbook on
+// PATH.
+func python(t testing.TB) string {
 	t.Helper()
-	for _, p := range []string{os.Getenv("GOZER_TEST_PYTHON"), "/tmp/av/bin/python"} {
-		if p != "" && exec.Command(p, "-c", "import ansible").Run() == nil {
-			return p
+	cache := os.Getenv("GOZER_CACHE")
+	if cache == "" {
+		if dir, err := os.UserCacheDir(); err == nil {
+			cache = filepath.Join(dir, "gozer")
 		}
+	}
+	if env, err := ansible.Find(filepath.Join(cache, "ansible"), "9"); err == nil {
+		return env.Python()
 	}
 	if p, err := (Options{}).python(); err == nil {
 		return p
 	}
-	t.Skip("no Ansible here: set GOZER_TEST_PYTHON to a Python that has ansible-core")
+	t.Skip("no Ansible here: make ansible sets one up")
 	return ""
 }
 
