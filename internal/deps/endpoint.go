@@ -1,7 +1,7 @@
 package deps
 
 import (
-	"net"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -64,7 +64,7 @@ func (a *Analysis) reach(y Access) (string, Confidence) {
 	if host, ok := a.names[name]; ok {
 		return host, High
 	}
-	if net.ParseIP(name) != nil {
+	if _, err := netip.ParseAddr(name); err == nil {
 		return "", Low
 	}
 	if short, _, ok := strings.Cut(name, "."); ok && a.Hosts[short] != nil {

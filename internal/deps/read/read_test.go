@@ -1,13 +1,11 @@
 package read
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/gozer-ci/gozer/internal/ansible"
-	"github.com/gozer-ci/gozer/internal/deps"
 )
 
 // python finds a Python with Ansible for tests: the one that make sets up, else that of ansible-playbook on
@@ -28,34 +26,4 @@ func python(t testing.TB) string {
 	}
 	t.Skip("no Ansible here: make ansible sets one up")
 	return ""
-}
-
-func example(t *testing.T) *deps.Analysis {
-	t.Helper()
-	r, err := Repo(context.Background(), Options{Path: "../../../examples/opendev/system-config", Python: python(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := deps.Analyse(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-func TestX(t *testing.T) {
-	a := example(t)
-	for _, e := range a.Edges {
-		t.Log(e.Kind, e.First, "->", e.Then, e)
-	}
-	for _, f := range a.Audit(deps.AuditOptions{}).Findings {
-		t.Log(f.Level, f.Rule, f.Severity, f.Text, f.At)
-	}
-	for _, u := range a.Unknown {
-		t.Log(u)
-	}
-	for _, u := range a.Problems {
-		t.Log(u)
-	}
-	t.Log(a.Setup())
 }
