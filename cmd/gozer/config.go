@@ -45,6 +45,8 @@ type checkoutFlags struct {
 	o           checkout.Options
 	settings    string
 	connections []string
+	keys        string
+	password    string
 	whole       bool
 	partial     bool
 }
@@ -99,6 +101,12 @@ func (f *checkoutFlags) load(cmd *cobra.Command, paths []string) (*checkout.Set,
 			return nil, fmt.Errorf("--connection %s: write NAME=DRIVER, such as review=gerrit", c)
 		}
 		o.Connections[name] = driver
+	}
+	if f.keys != "" {
+		var err error
+		if o.Opens, err = exported(f.keys, f.password); err != nil {
+			return nil, err
+		}
 	}
 	if len(o.Connections) == 0 {
 		o.Connections = nil // all are guessed

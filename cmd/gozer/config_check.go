@@ -37,11 +37,14 @@ Exits with 0 where there is no error, 1 where there is, 2 where the check could 
   gozer config check --tenant-file main.yaml /srv/git
   gozer config check --format github                 in a GitHub workflow
   gozer config check project-config system-config@HEAD~3
+  gozer config check --keys keys.json --keys-password-file password /srv/git
   gozer config check openstack/nova=~/src/nova project-config`,
 	}
 	f.add(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&format, "format", "f", "text", strings.Join(report.Formats, ", "))
+	fl.StringVar(&f.keys, "keys", "", "exported keys (gozer keys export, zuul-admin export-keys) to try to decrypt secrets with")
+	fl.StringVar(&f.password, "keys-password-file", "", "file whose first line is the password of the exported keys")
 	fl.BoolVar(&noGraphs, "no-graphs", false, "do not freeze job graphs")
 	fl.BoolVarP(&quiet, "quiet", "q", false, "do not say what was read")
 	completeWords(cmd, "format", report.Formats)

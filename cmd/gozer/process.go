@@ -56,6 +56,7 @@ type process struct {
 	repos       *merger.Repos
 	logs        *joblog.Logs
 	history     *history.DB
+	keys        *keyring
 	// providers by name, for whoever has to set their hosts up.
 	providers map[string]provider.Provider
 
@@ -169,8 +170,12 @@ func clientTLS(ca, cert, key string) (*tls.Config, error) {
 func (p *process) openTenants(context.Context) error {
 	p.repos = merger.NewRepos(filepath.Join(p.set.Data, "repos"), p.forges)
 	p.onClose(func() error { p.repos.Close(); return nil })
-	var err error
-	p.tenants, err = tenant.New(tenant.Config{Store: p.store, Forges: p.forges, File: p.set.Tenants, WebRoot: p.set.Root, Log: p.log})
+	password, err := p.set.Keys.Secret()
+	if err != nil {
+		return err
+	}
+	p.keys = &keyring{store: p.store, password: password}
+	p.tenants, err = tenant.New(tenant.Config{Store: p.store, Forges: p.forges, File: p.set.Tenants, WebRoot: p.set.Root, Opens: p.keys.opens, Log: p.log})
 	return err
 }
 

@@ -78,7 +78,7 @@ func (p *process) runExecutor(ctx context.Context) error {
 		Store: p.store, Session: p.session, ID: p.id, Dir: filepath.Join(p.set.Data, "executor"),
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
 		Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
-		Secrets: &keyring{store: p.store}, Keys: [][]byte{key}, SiteVariables: site,
+		Secrets: p.keys, Keys: [][]byte{key}, SiteVariables: site,
 		Builds: p.set.Executor.Builds, Limits: executor.Limits{Disk: int64(p.set.Executor.DiskPerBuild) << 20}, Log: p.log,
 	})
 	if err != nil {
@@ -128,7 +128,7 @@ func (p *process) runWeb(ctx context.Context) error {
 		}
 	}
 	srv, err := web.New(web.Config{
-		Store: p.store, History: p.history, Logs: p.logs, Layouts: layouts{p.tenants}, Connections: p.shown(), Mounts: mounts,
+		Store: p.store, History: p.history, Logs: p.logs, Layouts: layouts{p.tenants}, Keys: publicKeys{p.tenants, p.keys}, Connections: p.shown(), Mounts: mounts,
 		Assets: ui.Files(), Public: strings.TrimSuffix(p.set.Root, "/"), Version: version, Log: p.log,
 	})
 	if err != nil {

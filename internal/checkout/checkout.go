@@ -52,6 +52,8 @@ type Options struct {
 	// Of bare repositories all branches are read in any case.
 	AllBranches  bool
 	Completeness Completeness
+	// Opens tries to decrypt the data of a secret; the error is why it cannot. Nil: secrets are not tried.
+	Opens func(owner change.Project, data map[string]any) error
 	// Progress is called while repositories are read; nil: nobody looks.
 	Progress func(done, total int)
 }
@@ -201,7 +203,7 @@ func (l *loader) guessed(ctx context.Context) (*Set, error) {
 // tenant makes the layout of a tenant; repos are those of its projects, nil where one is missing.
 func (l *loader) tenant(t *config.Tenant, repos []*repository, globals map[string]int) *Tenant {
 	out := &Tenant{Name: t.Name}
-	in := layout.Input{Tenant: t, GlobalSemaphores: globals}
+	in := layout.Input{Tenant: t, GlobalSemaphores: globals, Sealed: map[layout.SecretID]string{}}
 	load := loadBranch(t)
 	for i, x := range t.Projects {
 		r := repos[i]
@@ -219,6 +221,7 @@ func (l *loader) tenant(t *config.Tenant, repos []*repository, globals map[strin
 			bi := layout.BranchInput{Name: b.name}
 			if counts(x, b.name) {
 				bi = l.parse(b.branch, b.name, p, x)
+				l.try(p, bi.Files, in.Sealed)
 				shown.Branches = append(shown.Branches, Branch{Name: b.name, From: b.rev, Files: len(bi.Files)})
 			}
 			pi.Branches = append(pi.Branches, bi)
@@ -232,6 +235,20 @@ func (l *loader) tenant(t *config.Tenant, repos []*repository, globals map[strin
 	}
 	out.Layout = layout.New(in)
 	return out
+}
+
+// try tells of the secrets of files that cannot be opened.
+func (l *loader) try(p change.Project, files []*config.File, sealed map[layout.SecretID]string) {
+	if l.o.Opens == nil {
+		return
+	}
+	for _, f := range files {
+		for _, s := range f.Secrets {
+			if err := l.o.Opens(p, s.Data); err != nil {
+				sealed[layout.SecretID{Project: p.Canonical(), Secret: s}] = err.Error()
+			}
+		}
+	}
 }
 
 // loadBranch is the branch that all config projects of a tenant are read from; empty, where they differ.

@@ -198,6 +198,16 @@ func (l *Layout) report(f *config.File, object, name string, at config.Span, kin
 	l.Problems = append(l.Problems, f.Problem(object, name, at, kind, fmt.Sprintf(format, args...)))
 }
 
+// reportHint is report with what to do about it.
+func (l *Layout) reportHint(f *config.File, object, name string, at config.Span, kind, hint, format string, args ...any) {
+	p := f.Problem(object, name, at, kind, fmt.Sprintf(format, args...))
+	if hint != "" {
+		p.Hint = hint
+		p = p.In(f.Source)
+	}
+	l.Problems = append(l.Problems, p)
+}
+
 // unique adds the definition of a name that may be defined once: again only on another branch of the
 // same project, and equal.
 func unique[T any](l *Layout, into map[string]*declared[T], kind string, f *placed, o *config.Object, decl *T, equal func(a, b *T) bool) bool {

@@ -164,16 +164,41 @@ func (l *Layout) checkVariant(f *placed, kind string, j *config.Job) bool {
 			fail("allowed-projects", config.NameProjectNotFound, "The project %q was not found", name)
 		}
 	}
+	l.checkSecrets(f, kind, j)
+	return ok
+}
+
+// checkSecrets tells of secrets that are not there or cannot be opened. The job stays: it cannot be frozen as long
+// as it names a secret that is not there.
+func (l *Layout) checkSecrets(f *placed, kind string, j *config.Job) {
 	for _, s := range j.Secrets.Value {
-		if d := l.secrets[s.Secret]; d == nil || d.origin != f.project {
-			hint := ""
+		d := l.secrets[s.Secret]
+		if d == nil || d.origin != f.project {
+			more := ""
 			if d != nil {
-				hint = fmt.Sprintf(" in %s (the one of that name in %s is for jobs of that project only)", f.project.name, d.origin.name)
+				more = fmt.Sprintf(" in %s (the one of that name in %s is for jobs of that project only)", f.project.name, d.origin.name)
 			}
-			fail("secrets", config.NameSecretNotFound, "The secret %q was not found%s", s.Secret, hint)
+			l.reportHint(f.File, kind, j.Name, j.At("secrets"), config.NameSecretNotFound, config.Suggest(s.Secret, l.secretsOf(f.project)),
+				"The secret %q was not found%s", s.Secret, more)
+			continue
+		}
+		if why := l.in.Sealed[SecretID{f.project.canon, d.decl}]; why != "" {
+			l.reportHint(f.File, kind, j.Name, j.At("secrets"), config.NameSecretDecryption,
+				"encrypt it again with the project's present key (gozer secret encrypt), or import the key that it was encrypted with (gozer keys import)",
+				"The secret %q cannot be decrypted: %s", s.Secret, why)
 		}
 	}
-	return ok
+}
+
+// secretsOf are the names of a project's secrets.
+func (l *Layout) secretsOf(p *project) []string {
+	var out []string
+	for name, d := range l.secrets {
+		if d.origin == p {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func (l *Layout) unknownProjects(j *config.Job) []string {

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -25,6 +26,8 @@ type DynamicInput struct {
 	Changes []*change.Change
 	// Ahead is the layout of the item ahead; nil: the live one.
 	Ahead *Layout
+	// Sealed tells of proposed secrets that the keys at hand do not open, and why.
+	Sealed map[SecretID]string
 }
 
 // Dynamic is the outcome of a speculative layout.
@@ -59,10 +62,10 @@ func (l *Layout) Dynamic(in DynamicInput) Dynamic {
 		}
 	}
 	if changesTrusted {
-		trusted = l.speculate(in.Proposed, true)
+		trusted = l.speculate(in, true)
 	}
 	if changesUntrusted {
-		untrusted = l.speculate(in.Proposed, false)
+		untrusted = l.speculate(in, false)
 	}
 	return l.decide(trusted, untrusted, in)
 }
@@ -70,7 +73,7 @@ func (l *Layout) Dynamic(in DynamicInput) Dynamic {
 // Redo makes a speculative layout again that was used before, without asking whether its problems concern
 // anybody: the same proposal gives the layout with the same identity.
 func (l *Layout) Redo(in DynamicInput) Dynamic {
-	return Dynamic{Layout: l.speculate(in.Proposed, false)}
+	return Dynamic{Layout: l.speculate(in, false)}
 }
 
 // decide is the table of what is used and what blocks. Only problems that concern the item count.
@@ -134,10 +137,17 @@ func (l *Layout) relevant(made *Layout, in DynamicInput) []config.Problem {
 
 // speculate assembles the layout with the proposed files in place: of all projects, or of the untrusted
 // ones only.
-func (l *Layout) speculate(proposed []Proposal, withTrusted bool) *Layout {
+func (l *Layout) speculate(d DynamicInput, withTrusted bool) *Layout {
 	in := l.in
 	in.Projects = slices.Clone(l.in.Projects)
-	for _, p := range proposed {
+	if len(d.Sealed) > 0 {
+		in.Sealed = maps.Clone(in.Sealed)
+		if in.Sealed == nil {
+			in.Sealed = map[SecretID]string{}
+		}
+		maps.Copy(in.Sealed, d.Sealed)
+	}
+	for _, p := range d.Proposed {
 		i := slices.IndexFunc(in.Projects, func(q ProjectInput) bool {
 			return q.Project.Host == p.Project.Host && q.Project.Name == p.Project.Name
 		})

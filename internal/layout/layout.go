@@ -27,6 +27,14 @@ type Input struct {
 	// GlobalSemaphores are those of the tenant file, by name; only the ones that the tenant may use
 	// count.
 	GlobalSemaphores map[string]int
+	// Sealed tells of secrets that the keys at hand do not open, and why. It is no part of the identity.
+	Sealed map[SecretID]string
+}
+
+// SecretID is the declaration of a secret in a project, given by its canonical name.
+type SecretID struct {
+	Project string
+	Secret  *config.Secret
 }
 
 // ProjectInput is one project with what its forge says of it and its files.

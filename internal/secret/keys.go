@@ -161,6 +161,43 @@ func (s *Stored) Open(password string) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
+// Locked tells whether the keys are encrypted with some password.
+func (s *Stored) Locked() bool {
+	for _, v := range s.Keys {
+		block, _ := pem.Decode([]byte(v.PrivateKey))
+		if block == nil {
+			return true // whatever it is, it is not plain
+		}
+		//nolint:staticcheck // the format of Zuul's key store
+		if !x509.IsEncryptedPEMBlock(block) && block.Type != "ENCRYPTED PRIVATE KEY" {
+			return false
+		}
+	}
+	return true
+}
+
+// Lock is s with its plain keys encrypted with the password.
+func (s *Stored) Lock(password string) (Stored, error) {
+	out := *s
+	out.Keys = slices.Clone(s.Keys)
+	for i, v := range out.Keys {
+		one := Stored{Project: s.Project, Kind: s.Kind, Keys: []Version{v}}
+		if one.Locked() {
+			continue
+		}
+		key, err := one.Open("")
+		if err != nil {
+			return out, err
+		}
+		text, err := PrivatePEM(key, password)
+		if err != nil {
+			return out, err
+		}
+		out.Keys[i].PrivateKey = string(text)
+	}
+	return out, nil
+}
+
 // keyRoot is where Zuul keeps keys in ZooKeeper; exports name keys by these paths.
 const keyRoot = "/keystorage/"
 

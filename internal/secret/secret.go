@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -117,6 +118,24 @@ func OpenData(key *rsa.PrivateKey, data any) (any, error) {
 	return data, nil
 }
 
+// Has tells whether some leaf of data is encrypted.
+func Has(data any) bool {
+	switch v := data.(type) {
+	case map[string]any:
+		if _, ok := Encrypted(v); ok {
+			return true
+		}
+		for _, e := range v {
+			if Has(e) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, Has)
+	}
+	return false
+}
+
 // Encrypted gives the chunks of an encrypted leaf; not ok, where v is a plain dictionary.
 func Encrypted(v map[string]any) (chunks []string, ok bool) {
 	raw, ok := v[job.EncryptedKey]
@@ -144,8 +163,13 @@ const wrap = 64
 
 // YAML is a secret with one encrypted field, ready to be pasted into zuul.yaml.
 func YAML(name, field string, chunks []string) string {
+	return fmt.Sprintf("- secret:\n    name: %s\n    data:\n", scalar(name)) + Field(field, chunks)
+}
+
+// Field is one encrypted field, indented as it stands in the data of a secret.
+func Field(field string, chunks []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "- secret:\n    name: %s\n    data:\n      %s: !encrypted/pkcs1-oaep\n", scalar(name), scalar(field))
+	fmt.Fprintf(&b, "      %s: !encrypted/pkcs1-oaep\n", scalar(field))
 	for _, c := range chunks {
 		for i := 0; i < len(c); i += wrap {
 			lead := "          "

@@ -38,6 +38,7 @@ type Settings struct {
 	Providers   []Provider   `yaml:"providers"`
 	Executor    Executor     `yaml:"executor"`
 	Ansible     Ansible      `yaml:"ansible"`
+	Keys        Keys         `yaml:"keys"`
 	Log         Log          `yaml:"log"`
 	// Auth is the list of authenticators; none: whoever reaches the loopback address is trusted.
 	Auth []Auth `yaml:"auth"`
@@ -132,6 +133,30 @@ type Ansible struct {
 	Default string `yaml:"default"`
 }
 
+// Keys says how the private keys of projects are kept. With a password they are encrypted in the store, as in Zuul's
+// (its [keystore] password); keys that are there without one are encrypted with it when they are next used.
+// Password wins over PasswordFile, the first line of a file.
+type Keys struct {
+	Password     string `yaml:"password"`
+	PasswordFile string `yaml:"password-file"`
+}
+
+// Secret is the password; empty, where there is none.
+func (k Keys) Secret() (string, error) {
+	if k.Password != "" || k.PasswordFile == "" {
+		return k.Password, nil
+	}
+	b, err := os.ReadFile(k.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("keys.password-file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	if line = strings.TrimRight(line, "\r"); line == "" {
+		return "", fmt.Errorf("keys.password-file: the first line of %s is empty", k.PasswordFile)
+	}
+	return line, nil
+}
+
 // Log says what is logged: level debug, info (default), warn or error; format text (default) or json.
 type Log struct {
 	Level  string `yaml:"level"`
@@ -223,6 +248,7 @@ func (s *Settings) Finish(dir string) error {
 	def(&s.History.URL, "sqlite://"+filepath.Join(s.Data, "history.db"))
 	def(&s.Blobs.URL, "file://"+filepath.Join(s.Data, "blobs"))
 	abs(&s.Executor.Variables)
+	abs(&s.Keys.PasswordFile)
 	def(&s.Ansible.Dir, filepath.Join(s.Data, "ansible"))
 	abs(&s.Ansible.Dir)
 	def(&s.Ansible.Default, "9")

@@ -51,7 +51,7 @@ func (s *Service) input(ctx context.Context, name string, src *Sources) (layout.
 	if err != nil {
 		return layout.Input{}, err
 	}
-	in := layout.Input{Tenant: t, GlobalSemaphores: map[string]int{}}
+	in := layout.Input{Tenant: t, GlobalSemaphores: map[string]int{}, Sealed: map[layout.SecretID]string{}}
 	for _, g := range tf.GlobalSemaphores {
 		in.GlobalSemaphores[g.Name] = g.Max
 	}
@@ -78,6 +78,9 @@ func (s *Service) input(ctx context.Context, name string, src *Sources) (layout.
 					return in, err
 				}
 				bi = s.branch(x, p, b.Name, text)
+				if err := s.sealed(ctx, p, bi.Files, in.Sealed); err != nil {
+					return in, err
+				}
 			}
 			pi.Branches = append(pi.Branches, bi)
 		}

@@ -83,7 +83,7 @@ func (s *Service) propose(ctx context.Context, tenant string, ahead *layout.Layo
 
 // proposal parses the configuration files that a merger read from the merged changes.
 func (s *Service) proposal(ctx context.Context, live *layout.Layout, blob string) (layout.DynamicInput, error) {
-	var in layout.DynamicInput
+	in := layout.DynamicInput{Sealed: map[layout.SecretID]string{}}
 	if blob == "" {
 		return in, nil
 	}
@@ -97,6 +97,9 @@ func (s *Service) proposal(ctx context.Context, live *layout.Layout, blob string
 			continue
 		}
 		b := s.branch(x, f.Project, f.Branch, f.Files)
+		if err := s.sealed(ctx, f.Project, b.Files, in.Sealed); err != nil {
+			return in, err
+		}
 		in.Proposed = append(in.Proposed, layout.Proposal{Project: f.Project, Branch: f.Branch, Files: b.Files, Ignored: b.Ignored})
 	}
 	return in, nil

@@ -35,9 +35,9 @@ type Config struct {
 	// WebRoot is the address of the pages; links in reports lead to those of the tenant below it, or to the
 	// tenant's own web-root.
 	WebRoot string
-	// Check looks at secrets when a layout was made (they can be decrypted only with the keys); nil
-	// does nothing.
-	Check func(context.Context, *layout.Layout) []config.Problem
+	// Opens tries each secret when a layout is made; what it cannot open is a problem of the jobs that use it.
+	// Nil: secrets are not tried.
+	Opens Opens
 	Log   *slog.Logger
 }
 
@@ -48,6 +48,7 @@ type Service struct {
 	path    string
 	webRoot string
 	opts    config.Options
+	opens   Opens
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -56,6 +57,7 @@ type Service struct {
 	parsed  map[string]*config.Content    // parsed files, by content and connections
 	layouts map[string]*layout.Layout     // by identity
 	recent  []string
+	opened  map[string]bool // secrets that could be opened, by owner and cipher text
 }
 
 // New reads the tenant file once, to know which tenants there are; what is wrong with it is an error, all
@@ -64,7 +66,7 @@ func New(c Config) (*Service, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{store: c.Store, forges: c.Forges, path: c.File, webRoot: c.WebRoot, log: c.Log,
+	s := &Service{store: c.Store, forges: c.Forges, path: c.File, webRoot: c.WebRoot, opens: c.Opens, log: c.Log, opened: map[string]bool{},
 		texts: map[string]*config.TenantFile{}, parsed: map[string]*config.Content{}, layouts: map[string]*layout.Layout{}}
 	s.opts.Connections = map[string]string{}
 	for _, f := range c.Forges.All() {
