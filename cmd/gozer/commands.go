@@ -2,11 +2,13 @@ package main
 
 import "github.com/spf13/cobra"
 
-// commands are the verbs, in the order of the help.
+// commands are the verbs; the help sorts them.
 func commands() []*cobra.Command {
-	return []*cobra.Command{
+	out := []*cobra.Command{
 		demoCommand(), serverCommand(), keysCommand(), ansibleCommand(),
 		configCommand(), secretCommand(), depsCommand(), conformanceCommand(), versionCommand(),
 		changeCommand(), statusCommand(), logsCommand(),
+		nodesCommand(),
 	}
+	return append(out, autoholdCommands()...)
 }

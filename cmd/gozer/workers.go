@@ -12,53 +12,13 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/gozer-ci/gozer/internal/executor"
-	"github.com/gozer-ci/gozer/internal/launcher"
 	"github.com/gozer-ci/gozer/internal/merger"
 	"github.com/gozer-ci/gozer/internal/node"
 	"github.com/gozer-ci/gozer/internal/sandbox"
-	"github.com/gozer-ci/gozer/internal/settings"
 	"github.com/gozer-ci/gozer/internal/store"
 	"github.com/gozer-ci/gozer/internal/web"
 	ui "github.com/gozer-ci/gozer/web"
-
-	sandboxnodes "github.com/gozer-ci/gozer/internal/provider/sandbox"
 )
-
-// openProviders makes the providers of the configuration.
-func (p *process) openProviders(ctx context.Context) error {
-	for _, c := range p.set.Providers {
-		if c.Driver != "sandbox" {
-			return fmt.Errorf("provider %s: this gozer has no driver %q yet", c.Name, c.Driver)
-		}
-		pr, err := sandboxnodes.Open(ctx, p.sandboxNodes(c))
-		if err != nil {
-			return fmt.Errorf("provider %s: %w", c.Name, err)
-		}
-		p.onClose(pr.Close)
-		p.providers[c.Name] = pr
-	}
-	return nil
-}
-
-func (p *process) sandboxNodes(c settings.Provider) sandboxnodes.Config {
-	out := sandboxnodes.Config{Name: c.Name, Folder: filepath.Join(p.set.Data, "nodes", c.Name), Log: p.log,
-		ReadOnly: append([]string{p.set.Ansible.Dir}, c.ReadOnly...)}
-	for _, l := range c.Labels {
-		out.Labels = append(out.Labels, sandboxnodes.Label{Name: l.Name, Max: l.Max, MinReady: l.MinReady, Features: l.Features})
-	}
-	for _, h := range c.Hosts {
-		out.Hosts = append(out.Hosts, sandboxnodes.Host{Name: h.Name, Labels: h.Labels, Slots: h.Slots})
-	}
-	return out
-}
-
-func (p *process) runLauncher(ctx context.Context) error {
-	c := launcher.Config{Store: p.store, Session: p.session, ID: p.id, Version: version, Log: p.log}
-	for _, pr := range p.providers {
-		c.Providers = append(c.Providers, pr)
-	}
-	return launcher.New(c).Run(ctx)
-}
 
 func (p *process) runExecutor(ctx context.Context) error {
 	sb, err := sandbox.New(ctx, sandbox.Config{Cgroup: "gozer", Log: p.log})
@@ -73,7 +33,7 @@ func (p *process) runExecutor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	nodes := executor.StoreNodes{Store: p.store}
+	nodes := executor.StoreNodes{Store: p.store, HoldDefault: p.set.Holds.Default, HoldMax: p.set.Holds.Max}
 	x, err := executor.New(executor.Config{
 		Store: p.store, Session: p.session, ID: p.id, Dir: filepath.Join(p.set.Data, "executor"),
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
@@ -88,8 +48,12 @@ func (p *process) runExecutor(ctx context.Context) error {
 	return x.Run(ctx)
 }
 
-// nodeKey waits for the key with which nodes are reached, which the first launcher makes.
+// nodeKey is the key with which nodes are reached: that of the settings, or the one that the first launcher
+// makes, for which it waits.
 func (p *process) nodeKey(ctx context.Context) ([]byte, error) {
+	if file := p.set.Launcher.Key; file != "" {
+		return os.ReadFile(file)
+	}
 	keys := store.Records[node.SSHKey](p.store, strings.TrimSuffix(node.KeyRecord, "node-ssh"))
 	for {
 		k, err := keys.Get(ctx, "node-ssh")

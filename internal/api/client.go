@@ -135,7 +135,7 @@ func (c *Client) Buildsets(ctx context.Context, tenant string, query url.Values)
 	return out, c.get(ctx, inTenant(tenant, "buildsets?"+query.Encode()), &out)
 }
 
-// Enqueue, Dequeue, Promote, Pause and Autohold are an operator's wishes; the server has written them
+// Enqueue, Dequeue, Promote and Pause are an operator's wishes; the server has written them
 // down when they return nil.
 
 // Enqueue puts a change or a ref of a project into a pipeline.
@@ -156,11 +156,6 @@ func (c *Client) Promote(ctx context.Context, tenant string, q PromoteRequest) e
 // Pause stops a pipeline from starting anything new, or lets it go on.
 func (c *Client) Pause(ctx context.Context, tenant string, q PauseRequest) error {
 	return c.post(ctx, inTenant(tenant, "pause"), q)
-}
-
-// Autohold asks to keep the nodes of the next failures.
-func (c *Client) Autohold(ctx context.Context, tenant, project string, q AutoholdRequest) error {
-	return c.post(ctx, ofProject(tenant, project, "autohold"), q)
 }
 
 // Follow keeps a view of a tenant up to date and calls fn after every event, until ctx ends, fn gives an

@@ -309,8 +309,53 @@ type Node struct {
 	State      string   `json:"state"`
 	StateTime  float64  `json:"state_time"`
 	Comment    string   `json:"comment"`
+	UUID       string   `json:"uuid"`
 	Label      string   `json:"label"`
-	Build      string   `json:"build,omitempty"`
+	// Made is when it was wished for, in seconds since 1970 as all times here; the others say who uses it.
+	Made    float64 `json:"made"`
+	Tenant  string  `json:"tenant,omitempty"`
+	Project string  `json:"project,omitempty"`
+	Job     string  `json:"job,omitempty"`
+	Build   string  `json:"build,omitempty"`
+	Request string  `json:"request,omitempty"`
+	// Hold is the hold request that keeps it, and HoldUntil the end of that, where there is one.
+	Hold      string   `json:"hold,omitempty"`
+	HoldUntil *float64 `json:"hold_until,omitempty"`
+	// How to reach it.
+	Host     string   `json:"host,omitempty"`
+	Port     int      `json:"port,omitempty"`
+	User     string   `json:"user,omitempty"`
+	Features []string `json:"features,omitempty"`
+}
+
+// NodeHoldRequest keeps one node for people; Expiration in seconds, 0: until it is deleted.
+type NodeHoldRequest struct {
+	Reason     string `json:"reason"`
+	Expiration int    `json:"node_hold_expiration"`
+}
+
+// ShellStart is the first message to a node's shell: a command (empty: a login shell), and the terminal
+// (no Term: none). After it the client sends bytes to stdin as binary messages and ShellSay as text; the
+// server sends binary messages, the first byte of which is 1 for stdout and 2 for stderr, and at the end
+// ShellEnd as text.
+type ShellStart struct {
+	Command string `json:"command,omitempty"`
+	Term    string `json:"term,omitempty"`
+	Rows    int    `json:"rows,omitempty"`
+	Cols    int    `json:"cols,omitempty"`
+}
+
+// ShellSay changes the size of the terminal, or ends stdin.
+type ShellSay struct {
+	Rows int  `json:"rows,omitempty"`
+	Cols int  `json:"cols,omitempty"`
+	EOF  bool `json:"eof,omitempty"`
+}
+
+// ShellEnd tells how the session ended: the exit code, or what went wrong.
+type ShellEnd struct {
+	Exit  int    `json:"exit"`
+	Error string `json:"error,omitempty"`
 }
 
 // Semaphore is a semaphore with those who hold it.

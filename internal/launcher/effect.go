@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,7 +93,7 @@ func (l *Launcher) begun(ctx context.Context, id string, stop bool, f func(conte
 // create has the instance made.
 func (l *Launcher) create(ctx context.Context, e *node.Create) {
 	start := time.Now()
-	cctx, cancel := context.WithTimeout(ctx, l.cfg.BootTimeout)
+	cctx, cancel := context.WithTimeout(ctx, l.bootTimeout(e.Provider))
 	defer cancel()
 	i, err := l.providers[e.Provider].Create(cctx, provider.Spec{ID: e.Node, Label: e.Label, Keys: []string{l.key.Public}})
 	switch {
@@ -119,13 +120,14 @@ func (l *Launcher) failed(ctx context.Context, id string, err error) {
 
 // check waits until the node answers with its key, or the time to boot is over.
 func (l *Launcher) check(ctx context.Context, e *node.Check) {
-	bctx, cancel := context.WithTimeout(ctx, l.cfg.BootTimeout)
+	patience := l.bootTimeout(e.Provider)
+	bctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := errors.New("nothing was tried")
 	for pause := firstLook; ; pause = min(pause*2, longestLook) {
 		var i *provider.Instance
 		if i, err = l.look(bctx, e); err == nil {
-			l.say(ctx, &node.Checked{Node: e.Node, Access: i.Access})
+			l.feature(ctx, e, i)
 			return
 		}
 		if errors.Is(err, knock.ErrHostKey) || errors.Is(err, provider.ErrNotFound) {
@@ -136,13 +138,17 @@ func (l *Launcher) check(ctx context.Context, e *node.Check) {
 		case <-time.After(pause):
 		}
 		if bctx.Err() != nil {
-			err = fmt.Errorf("it does not answer after %v: %w", l.cfg.BootTimeout, err)
+			err = fmt.Errorf("it does not answer after %v: %w", patience, err)
 			break
 		}
 	}
 	if ctx.Err() == nil {
 		l.failed(ctx, e.Node, err)
 	}
+}
+
+func (l *Launcher) bootTimeout(provider string) time.Duration {
+	return cmp.Or(l.cfg.BootTimeouts[provider], l.cfg.BootTimeout)
 }
 
 // look looks once.

@@ -15,8 +15,9 @@ import (
 	"github.com/gozer-ci/gozer/internal/store"
 )
 
-// ensureKey reads the key pair with which nodes are reached, or makes it: whoever is first.
-func ensureKey(ctx context.Context, st *store.Store) (node.SSHKey, gossh.Signer, error) {
+// ensureKey reads the key pair with which nodes are reached, or makes it: whoever is first. A private key
+// that the operator gave takes the place of the one that is there.
+func ensureKey(ctx context.Context, st *store.Store, own []byte) (node.SSHKey, gossh.Signer, error) {
 	fail := func(err error) (node.SSHKey, gossh.Signer, error) {
 		return node.SSHKey{}, nil, fmt.Errorf("the key for nodes, %s: %w", node.KeyRecord, err)
 	}
@@ -24,13 +25,16 @@ func ensureKey(ctx context.Context, st *store.Store) (node.SSHKey, gossh.Signer,
 	if err != nil {
 		return fail(err)
 	}
-	if !found {
+	if !found || len(own) > 0 {
 		k, err := newKey()
+		if len(own) > 0 {
+			k, err = readKey(own)
+		}
 		if err != nil {
 			return fail(err)
 		}
 		_, _, err = st.KV().Commit(ctx, kv.Txn{
-			If:   []kv.Cmp{kv.Missing(node.KeyRecord)},
+			If:   []kv.Cmp{kv.Unchanged(node.KeyRecord, e.Mod)},
 			Then: []kv.Op{kv.Put(node.KeyRecord, store.Encode(k))},
 		})
 		if err != nil {
@@ -49,6 +53,15 @@ func ensureKey(ctx context.Context, st *store.Store) (node.SSHKey, gossh.Signer,
 		return fail(err)
 	}
 	return k, signer, nil
+}
+
+// readKey makes a pair of a private key.
+func readKey(private []byte) (node.SSHKey, error) {
+	signer, err := gossh.ParsePrivateKey(private)
+	if err != nil {
+		return node.SSHKey{}, fmt.Errorf("the private key of the settings: %w", err)
+	}
+	return node.SSHKey{Private: string(private), Public: strings.TrimSpace(string(gossh.MarshalAuthorizedKey(signer.PublicKey()))) + " gozer"}, nil
 }
 
 func newKey() (node.SSHKey, error) {

@@ -36,15 +36,23 @@ type Config struct {
 	MaxNodes map[string]int
 	Limits   node.Limits
 	// BootTimeout is how long a node may take from its creation until it answers; 0 is five minutes.
-	BootTimeout time.Duration
+	// BootTimeouts says otherwise for a provider, by its name.
+	BootTimeout  time.Duration
+	BootTimeouts map[string]time.Duration
+	// Key is the private key (PEM) with which nodes are reached; nil: the one in the store, which the
+	// first launcher makes. All launchers and executors of an installation use one.
+	Key []byte
+	// Features are those that nodes can be given and looked at for, by name; nil is BuiltinFeatures.
+	Features map[string]Feature
 	// ListEvery is how often a provider is asked what it has; 0 is half a minute. Nodes that builds left
 	// in use are looked for as often.
 	ListEvery time.Duration
 	// OrphanAfter is how old a request gets that no launcher can serve, before it is refused; 0 is ten
 	// seconds.
 	OrphanAfter time.Duration
-	// Reach connects to a node; nil is knock.SSH.
-	Reach func(ctx context.Context, a node.Access, signer gossh.Signer) error
+	// Reach connects to a node; nil is knock.SSH. Command runs something on one; nil is knock.Run.
+	Reach   func(ctx context.Context, a node.Access, signer gossh.Signer) error
+	Command func(ctx context.Context, a node.Access, signer gossh.Signer, command string) (string, error)
 	// Host and Version are for the member record.
 	Host, Version string
 	Log           *slog.Logger
@@ -77,6 +85,12 @@ func New(c Config) *Launcher {
 	if c.Reach == nil {
 		c.Reach = knock.SSH
 	}
+	if c.Command == nil {
+		c.Command = knock.Run
+	}
+	if c.Features == nil {
+		c.Features = BuiltinFeatures()
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -95,7 +109,7 @@ func New(c Config) *Launcher {
 // with them.
 func (l *Launcher) Run(ctx context.Context) error {
 	var err error
-	if l.key, l.signer, err = ensureKey(ctx, l.st); err != nil {
+	if l.key, l.signer, err = ensureKey(ctx, l.st, l.cfg.Key); err != nil {
 		return err
 	}
 	if err := l.claimProviders(ctx); err != nil {

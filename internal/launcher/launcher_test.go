@@ -52,6 +52,11 @@ func newBench(t *testing.T) *bench {
 // launch runs a launcher; the function it gives back kills it, and waits for its end.
 func (b *bench) launch(id string, reach func(context.Context, node.Access, gossh.Signer) error, ps ...provider.Provider) (stop func()) {
 	b.Helper()
+	return b.launchWith(id, func(c *launcher.Config) { c.Reach = reach }, ps...)
+}
+
+func (b *bench) launchWith(id string, more func(*launcher.Config), ps ...provider.Provider) (stop func()) {
+	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
 	ses, err := kv.NewSession(ctx, kv.SessionConfig{Store: b.st.KV(), TTL: 10 * time.Second})
 	if err != nil {
@@ -59,7 +64,9 @@ func (b *bench) launch(id string, reach func(context.Context, node.Access, gossh
 	}
 	ended := make(chan struct{}, 2)
 	go func() { _ = ses.Run(ctx); ended <- struct{}{} }()
-	l := launcher.New(launcher.Config{Store: b.st, Session: ses, ID: id, Providers: ps, Reach: reach, BootTimeout: time.Minute})
+	c := launcher.Config{Store: b.st, Session: ses, ID: id, Providers: ps, Reach: answers, BootTimeout: time.Minute}
+	more(&c)
+	l := launcher.New(c)
 	go func() {
 		if err := l.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 			b.Errorf("launcher %s: %v", id, err)

@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"time"
 
@@ -67,7 +68,40 @@ func (l *Launcher) sweep(ctx context.Context) error {
 			}
 		}
 		suspects = found
+		if err := l.forgetHolds(ctx); err != nil && ctx.Err() == nil {
+			l.log.Warn("hold requests cannot be looked through", "err", err)
+		}
 	}
+}
+
+// expiredFor is how long a hold request that was used up can still be looked at.
+const expiredFor = 24 * time.Hour
+
+// forgetHolds removes hold requests that were used up long ago and for which no node is kept.
+func (l *Launcher) forgetHolds(ctx context.Context) error {
+	holds := store.Records[node.HoldRequest](l.st, node.HoldRecords)
+	all, err := holds.List(ctx)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	nodes, err := store.Records[node.Node](l.st, node.Records).List(ctx)
+	if err != nil {
+		return err
+	}
+	kept := map[string]bool{}
+	for _, n := range nodes {
+		kept[n.Value.HoldID] = true
+	}
+	for _, r := range all {
+		h := r.Value
+		if h.Expired.IsZero() || time.Since(h.Expired) < expiredFor || kept[h.ID] {
+			continue
+		}
+		if err := holds.Delete(ctx, r.Name, r.Mod); err != nil && !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return nil
 }
 
 // abandoned lists the nodes of ours that are kept for something that is not there.

@@ -13,6 +13,9 @@ import (
 func (t *step) serve() {
 	t.blocked = map[string]map[string]bool{}
 	for _, r := range t.queue() {
+		if t.tenantIsFull(r) {
+			continue
+		}
 		if r.Chosen == "" {
 			t.adopt(r)
 		}
@@ -23,6 +26,33 @@ func (t *step) serve() {
 			t.handOut(r)
 		}
 	}
+}
+
+// tenantIsFull tells whether a request must wait because its tenant has as many nodes as it may. One that
+// is too large for the tenant at any time is refused.
+func (t *step) tenantIsFull(r *Request) bool {
+	bound, ok := t.Limits.TenantNodes[r.Tenant]
+	if !ok {
+		return false
+	}
+	have := len(r.labels())
+	if have > bound {
+		t.refuse(r, fmt.Sprintf("the job asks for %d nodes, but tenant %s may have no more than %d at one time", have, r.Tenant, bound))
+		return true
+	}
+	for _, n := range t.Nodes {
+		if n.Tenant == r.Tenant && n.Request != "" && n.Request != r.ID {
+			have++
+		}
+	}
+	return have > bound
+}
+
+// refuse ends a request that cannot be fulfilled.
+func (t *step) refuse(r *Request, why string) {
+	t.emit(&Refuse{Request: r.ID, Why: why})
+	t.release(r.ID)
+	delete(t.Requests, r.ID)
 }
 
 // adopt finds nodes that an earlier launcher allocated to the request.
@@ -45,9 +75,7 @@ func (t *step) choose(r *Request) bool {
 		}
 	}
 	if len(can) == 0 {
-		t.emit(&Refuse{Request: r.ID, Why: t.whyNot(r)})
-		t.release(r.ID)
-		delete(t.Requests, r.ID)
+		t.refuse(r, t.whyNot(r))
 		return false
 	}
 	ready := map[string]int{}

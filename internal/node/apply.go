@@ -188,16 +188,26 @@ func (t *step) listed(in *Listed) {
 	}
 }
 
-// age ends holds that expired and ready nodes that got old.
+// age ends holds that expired, and ready nodes that got old or whose label their provider has no more.
 func (t *step) age() {
 	for _, n := range t.sorted() {
 		switch {
 		case n.State == Hold && !n.HoldUntil.IsZero() && !t.m.Now.Before(n.HoldUntil):
 			t.enter(n, Used)
-		case n.State == Ready && n.Request == "" && t.m.Now.Sub(n.Since) >= t.Limits.MaxReadyAge:
+		case n.State == Ready && n.Request == "" && t.tooOld(n):
 			t.remove(n)
 		}
 	}
+}
+
+func (t *step) tooOld(n *Node) bool {
+	p := t.Providers[n.Provider]
+	if p == nil {
+		return false
+	}
+	l, ok := p.label(n.Label)
+	return !ok || t.m.Now.Sub(n.Since) >= cmp.Or(l.MaxReadyAge, t.Limits.MaxReadyAge) ||
+		(l.MaxAge > 0 && t.m.Now.Sub(n.Made) >= l.MaxAge)
 }
 
 // recycle takes back used nodes: those of labels that are reused are looked at and are ready again; the

@@ -38,9 +38,11 @@ type Node struct {
 	Made  time.Time `json:"made"`
 	// Request is the request that it is allocated to; empty: free.
 	Request string `json:"request,omitempty"`
-	// Tenant and Build use it or, held, used it last.
-	Tenant string `json:"tenant,omitempty"`
-	Build  string `json:"build,omitempty"`
+	// Tenant, Project, Job and Build use it or, held, used it last.
+	Tenant  string `json:"tenant,omitempty"`
+	Project string `json:"project,omitempty"`
+	Job     string `json:"job,omitempty"`
+	Build   string `json:"build,omitempty"`
 	// HoldID is the hold request that keeps it, HoldReason and HoldUntil of a held node.
 	HoldID     string    `json:"hold_id,omitempty"`
 	HoldReason string    `json:"hold_reason,omitempty"`
@@ -102,6 +104,10 @@ type Label struct {
 	// Max bounds the nodes of this label at one time; 0 is no bound. MinReady are kept ready.
 	Max      int `json:"max,omitempty"`
 	MinReady int `json:"min_ready,omitempty"`
+	// MaxReadyAge is how old a ready node of this label that nobody asked for may get; 0 is what the
+	// launcher's Limits say. MaxAge bounds the whole life of such a node; 0 is no bound.
+	MaxReadyAge time.Duration `json:"max_ready_age,omitempty"`
+	MaxAge      time.Duration `json:"max_age,omitempty"`
 	// Reused nodes go back to ready after a build instead of being deleted (static hosts).
 	Reused bool `json:"reused,omitempty"`
 	// Features that nodes of this label have from the first playbook on (fips).

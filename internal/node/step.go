@@ -17,6 +17,9 @@ type Limits struct {
 	MaxAttempts int
 	// MaxReadyAge is how old a ready node that nobody asked for may get; 0 is an hour.
 	MaxReadyAge time.Duration
+	// TenantNodes bounds the nodes that a tenant has at one time, held ones with it; a tenant that is not
+	// there has no bound.
+	TenantNodes map[string]int
 }
 
 // Fleet is what one launcher knows: its providers, their nodes, and the requests that it works on.
@@ -125,13 +128,13 @@ func (t *step) create(p *Supply, label string, r *Request) {
 }
 
 func (t *step) allocate(n *Node, r *Request) {
-	n.Request, n.Tenant = r.ID, r.Tenant
+	n.Request, n.Tenant, n.Project, n.Job = r.ID, r.Tenant, r.Project, r.Job
 	t.touched[n.ID] = true
 }
 
 // free takes a node from its request.
 func (t *step) free(n *Node) {
-	n.Request, n.Tenant, n.Build = "", "", ""
+	n.Request, n.Tenant, n.Project, n.Job, n.Build = "", "", "", "", ""
 	t.touched[n.ID] = true
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,7 +17,9 @@ import (
 // TestStories plays testdata/stories. The commands are:
 //
 //	provider NAME [max=N]    its labels below, a line each: NAME [max=N] [min-ready=N] [reused] [feature=F]
-//	want ID label... [priority=N] [relative=N] [provider=P]
+//	                         [max-ready-age=DURATION] [max-age=DURATION]
+//	limit TENANT N           bounds the nodes of a tenant
+//	want ID label... [priority=N] [relative=N] [provider=P] [tenant=T]
 //	created NODE | checked NODE [feature=F] | deleted NODE
 //	not-made NODE REASON "text"
 //	in-use NODE | used NODE | hold NODE [for=DURATION] | give-back REQUEST | abandoned NODE
@@ -62,8 +65,12 @@ func (s *story) play(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "provider":
 		return s.step(&Supplied{Supply{Name: arg(0), Max: number("max"), Labels: labels(d.Input)}})
+	case "limit":
+		n, _ := strconv.Atoi(arg(1))
+		s.fleet.Limits.TenantNodes = map[string]int{arg(0): n}
+		return s.step(&Tick{})
 	case "want":
-		r := Request{ID: arg(0), Tenant: "t", Priority: number("priority"), Relative: number("relative"), Provider: opt["provider"], Made: s.now}
+		r := Request{ID: arg(0), Tenant: cmp.Or(opt["tenant"], "t"), Priority: number("priority"), Relative: number("relative"), Provider: opt["provider"], Made: s.now}
 		for _, l := range pos[1:] {
 			r.Nodeset.Nodes = append(r.Nodeset.Nodes, job.Node{Label: l})
 		}
@@ -138,6 +145,10 @@ func labels(text string) (out []Label) {
 				l.Max = n
 			case "min-ready":
 				l.MinReady = n
+			case "max-ready-age":
+				l.MaxReadyAge, _ = time.ParseDuration(v)
+			case "max-age":
+				l.MaxAge, _ = time.ParseDuration(v)
 			case "reused":
 				l.Reused = true
 			case "feature":

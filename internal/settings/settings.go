@@ -36,6 +36,8 @@ type Settings struct {
 	Blobs       Blobs        `yaml:"blobs"`
 	Connections []Connection `yaml:"connections"`
 	Providers   []Provider   `yaml:"providers"`
+	Launcher    Launcher     `yaml:"launcher"`
+	Holds       Holds        `yaml:"holds"`
 	Executor    Executor     `yaml:"executor"`
 	Ansible     Ansible      `yaml:"ansible"`
 	Keys        Keys         `yaml:"keys"`
@@ -82,38 +84,6 @@ type Connection struct {
 	Admin string `yaml:"admin"`
 	// Projects that driver local makes if they are not there.
 	Projects []string `yaml:"projects"`
-}
-
-// Provider makes nodes.
-type Provider struct {
-	Name   string `yaml:"name"`
-	Driver string `yaml:"driver"`
-	// Labels of sandbox: made anew for each job, and deleted.
-	Labels []Label `yaml:"labels"`
-	// Hosts are kept: of sandbox, made at the start with their folders kept; of static, there already.
-	Hosts []Host `yaml:"hosts"`
-	// ReadOnly are further folders that sandbox nodes see.
-	ReadOnly []string `yaml:"read-only"`
-}
-
-// Label is a kind of node.
-type Label struct {
-	Name     string   `yaml:"name"`
-	Max      int      `yaml:"max"`
-	MinReady int      `yaml:"min-ready"`
-	Features []string `yaml:"features"`
-}
-
-// Host is a machine that is kept.
-type Host struct {
-	Name    string   `yaml:"name"`
-	Labels  []string `yaml:"labels"`
-	Slots   int      `yaml:"slots"`
-	Address string   `yaml:"address"`
-	Port    int      `yaml:"port"`
-	User    string   `yaml:"user"`
-	Keys    []string `yaml:"host-keys"`
-	Python  string   `yaml:"python"`
 }
 
 // Executor bounds what one executor does at a time.
@@ -176,11 +146,8 @@ type Auth struct {
 
 var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
-// Drivers that there are, for connections and for providers.
-var (
-	ConnectionDrivers = []string{"local"}
-	ProviderDrivers   = []string{"sandbox", "static"}
-)
+// ConnectionDrivers that there are.
+var ConnectionDrivers = []string{"local"}
 
 // Read reads the file; relative paths in it are relative to its folder. All problems come as one error,
 // a line each.
@@ -253,6 +220,7 @@ func (s *Settings) Finish(dir string) error {
 	abs(&s.Ansible.Dir)
 	def(&s.Ansible.Default, "9")
 	s.finishConnections(problem, def, abs)
+	abs(&s.Launcher.Key)
 	s.finishProviders(problem)
 	if !slices.Contains([]string{"", "debug", "info", "warn", "error"}, s.Log.Level) {
 		problem("log.level: %q is none of debug, info, warn, error", s.Log.Level)
@@ -283,33 +251,5 @@ func (s *Settings) finishConnections(problem func(string, ...any), def func(*str
 		def(&c.Host, c.Name)
 		def(&c.Path, filepath.Join(s.Data, "forge", c.Name))
 		abs(&c.Path)
-	}
-}
-
-func (s *Settings) finishProviders(problem func(string, ...any)) {
-	seen := map[string]bool{}
-	for i := range s.Providers {
-		p := &s.Providers[i]
-		switch {
-		case !name.MatchString(p.Name):
-			problem("providers[%d].name: %q is no name (letters, digits, _ . -)", i, p.Name)
-		case seen[p.Name]:
-			problem("providers[%d].name: %q is there twice", i, p.Name)
-		}
-		seen[p.Name] = true
-		if !slices.Contains(ProviderDrivers, p.Driver) {
-			problem("providers[%d].driver: %q is none of %s", i, p.Driver, strings.Join(ProviderDrivers, ", "))
-		}
-		for j, h := range p.Hosts {
-			if !name.MatchString(h.Name) {
-				problem("providers[%d].hosts[%d].name: %q is no name", i, j, h.Name)
-			}
-			if p.Driver == "static" && h.Address == "" {
-				problem("providers[%d].hosts[%d].address: a static host needs one", i, j)
-			}
-			if p.Driver == "static" && len(h.Keys) == 0 {
-				problem("providers[%d].hosts[%d].host-keys: pin at least one (ssh-keyscan %s)", i, j, h.Address)
-			}
-		}
 	}
 }

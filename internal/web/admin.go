@@ -1,10 +1,8 @@
 package web
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -17,10 +15,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/store"
 )
 
-const (
-	holdPrefix  = "/hold/"
-	auditPrefix = "/audit/"
-)
+const auditPrefix = "/audit/"
 
 // Audit is the record of something that an operator did.
 type Audit struct {
@@ -183,95 +178,4 @@ func (s *Server) order(w http.ResponseWriter, r *request, action, pipe string, w
 	}
 	writeJSON(w, http.StatusOK, true)
 	return nil
-}
-
-func (s *Server) autohold(w http.ResponseWriter, r *request) error {
-	var q api.AutoholdRequest
-	if err := r.decode(w, &q); err != nil {
-		return err
-	}
-	switch {
-	case q.Job == "":
-		return badRequest("job is missing")
-	case q.Change != "" && q.Ref != "":
-		return badRequest("name a change or a ref, not both")
-	}
-	project := r.vars["project"]
-	for _, st := range s.feeds.all(r.tenant) {
-		if p, err := projectOf(st, project); err == nil {
-			project = p.Canonical()
-			break
-		}
-	}
-	h := api.Autohold{ID: uuid.NewString(), Tenant: r.tenant, Project: project, Job: q.Job, RefFilter: ".*", MaxCount: max(q.Count, 1),
-		Reason: q.Reason, NodeExpiration: q.Expiration, Nodes: []api.Held{}}
-	switch {
-	case q.Ref != "":
-		h.RefFilter = regexp.QuoteMeta(q.Ref)
-	case q.Change != "":
-		n, _, _ := strings.Cut(q.Change, ",")
-		h.RefFilter = fmt.Sprintf("refs/(changes/[0-9]{2}/%[1]s/.*|pull/%[1]s/head|merge-requests/%[1]s/head)", regexp.QuoteMeta(n))
-	}
-	if err := s.audited(r, "autohold", h); err != nil {
-		return err
-	}
-	if _, err := store.Records[api.Autohold](s.Store, holdPrefix).Put(r.Context(), h.ID, h, 0); err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, true)
-	return nil
-}
-
-func (s *Server) listHolds(ctx context.Context, keep func(*api.Autohold) bool) ([]api.Autohold, error) {
-	list, err := store.Records[api.Autohold](s.Store, holdPrefix).List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := []api.Autohold{}
-	for _, rec := range list {
-		if keep(&rec.Value) {
-			out = append(out, rec.Value)
-		}
-	}
-	return out, nil
-}
-
-func (s *Server) holds(r *request) (any, error) {
-	return s.listHolds(r.Context(), func(h *api.Autohold) bool { return h.Tenant == r.tenant })
-}
-
-func (s *Server) projectHolds(r *request) (any, error) {
-	p := r.vars["project"]
-	return s.listHolds(r.Context(), func(h *api.Autohold) bool {
-		return h.Tenant == r.tenant && (h.Project == p || strings.HasSuffix(h.Project, "/"+p))
-	})
-}
-
-func (s *Server) readHold(r *request) (store.Record[api.Autohold], error) {
-	rec, err := store.Records[api.Autohold](s.Store, holdPrefix).Get(r.Context(), r.vars["id"])
-	if err == nil && rec.Value.Tenant != r.tenant {
-		err = missing("hold %s", r.vars["id"])
-	}
-	return rec, err
-}
-
-func (s *Server) hold(r *request) (any, error) {
-	rec, err := s.readHold(r)
-	return rec.Value, err
-}
-
-func (s *Server) dropHold(w http.ResponseWriter, r *request) error {
-	rec, err := s.readHold(r)
-	if err != nil {
-		return err
-	}
-	if err := s.audited(r, "autohold-delete", rec.Value.ID); err != nil {
-		return err
-	}
-	err = store.Records[api.Autohold](s.Store, holdPrefix).Delete(r.Context(), rec.Name, rec.Mod)
-	if err == nil || isNotFound(err) {
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	return err
 }

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"github.com/gozer-ci/gozer/internal/api"
 	"github.com/gozer-ci/gozer/internal/auth"
 	"github.com/gozer-ci/gozer/internal/job"
-	"github.com/gozer-ci/gozer/internal/node"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
 )
@@ -254,24 +252,6 @@ func (s *Server) labels(r *request) (any, error) {
 	}
 	for _, l := range c.Labels {
 		out = append(out, api.Name{Name: l})
-	}
-	return out, nil
-}
-
-// nodes are those that this tenant uses, and those that nobody does yet.
-func (s *Server) nodes(r *request) (any, error) {
-	list, err := store.Records[node.Node](s.Store, "/node/").List(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	out := []api.Node{}
-	for _, rec := range list {
-		n := rec.Value
-		if n.Tenant != "" && n.Tenant != r.tenant {
-			continue
-		}
-		out = append(out, api.Node{ID: n.ID, Type: []string{n.Label}, Label: n.Label, Connection: cmp.Or(n.Connection, "ssh"), External: n.External, Provider: n.Provider,
-			State: string(n.State), StateTime: *seconds(n.Since), Comment: cmp.Or(n.HoldReason, n.Error), Build: n.Build})
 	}
 	return out, nil
 }

@@ -126,11 +126,23 @@ func TestClientOperates(t *testing.T) {
 		"enqueue":  c.Enqueue(ctx, "t", "org/app", api.EnqueueRequest{Pipeline: "gate", Ref: "refs/heads/main", NewRev: "abc"}),
 		"promote":  c.Promote(ctx, "t", api.PromoteRequest{Pipeline: "gate", Changes: []string{"1,1"}}),
 		"pause":    c.Pause(ctx, "t", api.PauseRequest{Pipeline: "gate"}),
-		"autohold": c.Autohold(ctx, "t", "org/app", api.AutoholdRequest{Job: "unit"}),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+	id, err := c.Autohold(ctx, "t", "org/app", api.AutoholdRequest{Job: "unit", Reason: "look", Expiration: 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h, err := c.AutoholdInfo(ctx, "t", id); err != nil || h.Job != "unit" || h.MaxCount != 1 || h.NodeExpiration != 60 || h.RefFilter != ".*" {
+		t.Errorf("hold %+v, %v", h, err)
+	}
+	if err := c.DeleteAutohold(ctx, "t", id); err != nil {
+		t.Error(err)
+	}
+	if all, err := c.Autoholds(ctx, "t"); err != nil || len(all) != 0 {
+		t.Errorf("holds %+v, %v", all, err)
 	}
 	w.record("past", time.Now(), pipeline.Success)
 	if b, err := c.Builds(ctx, "t", nil); err != nil || len(b) != 3 {

@@ -26,6 +26,7 @@ type Provider struct {
 	boot      time.Duration
 	up        map[string]time.Time
 	made      int
+	bare      bool
 }
 
 var _ provider.Provider = (*Provider)(nil)
@@ -47,6 +48,13 @@ func (p *Provider) BootTakes(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.boot = d
+}
+
+// Bare makes instances from now on lack what their labels promise, as those of a cloud do.
+func (p *Provider) Bare() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bare = true
 }
 
 // Vanish removes an instance behind the launcher's back, as a cloud does.
@@ -109,6 +117,9 @@ func (p *Provider) Create(ctx context.Context, s provider.Spec) (*provider.Insta
 		Connection: "ssh", Host: fmt.Sprintf("192.0.2.%d", p.made%254+1), Port: 22, User: "zuul",
 		HostKeys: []string{"ssh-ed25519 " + s.ID}, Cloud: p.name, Features: p.labels[l].Features,
 	}}
+	if p.bare {
+		i.Features = nil
+	}
 	p.instances[s.ID] = i
 	p.up[s.ID] = time.Now().Add(p.boot)
 	return p.describe(i), nil

@@ -1,9 +1,10 @@
 // Package knock tells whether a node is there: whether SSH answers at its address, shows the key it is
-// known by, and lets us in. It is how the launcher finds out that a node is up, and how hosts are
-// watched.
+// known by, and lets us in. It is how the launcher finds out that a node is up, how hosts are watched, and
+// how people get to a node that is kept for them.
 package knock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,13 +24,22 @@ var ErrHostKey = errors.New("the host key is another one")
 // SSH makes a connection and closes it. signer nil: the host key is all that is looked at. It takes at
 // most as long as ctx lasts.
 func SSH(ctx context.Context, a node.Access, signer gossh.Signer) error {
-	addr := net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
+	c, err := Dial(ctx, a, signer)
+	if c == nil {
+		return err
+	}
+	return c.Close()
+}
+
+// Dial logs in. The connection stays open when ctx ends. Without a signer the client is nil, and no error
+// says that the node showed the right key.
+func Dial(ctx context.Context, a node.Access, signer gossh.Signer) (*gossh.Client, error) {
+	addr := net.JoinHostPort(a.Host, strconv.Itoa(cmp.Or(a.Port, 22)))
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", addr, err)
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
-	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 
@@ -46,25 +56,46 @@ func SSH(ctx context.Context, a node.Access, signer gossh.Signer) error {
 	if signer != nil {
 		cfg.Auth = []gossh.AuthMethod{gossh.PublicKeys(signer)}
 	}
-	client, chans, reqs, err := gossh.NewClientConn(conn, addr, cfg)
-	switch {
-	case err == nil:
-		go gossh.DiscardRequests(reqs)
-		go func() {
-			for c := range chans {
-				_ = c.Reject(gossh.Prohibited, "")
-			}
-		}()
-		return client.Close()
-	case errors.Is(seen, ErrHostKey):
-		return fmt.Errorf("%s: %w", addr, seen)
-	case seen == nil && signer == nil:
-		return nil // it is the right machine; that it does not let in somebody without a key is no news
-	case ctx.Err() != nil:
-		return fmt.Errorf("greet %s: %w", addr, context.Cause(ctx))
-	default:
-		return fmt.Errorf("log in to %s as %s: %w", addr, a.User, err)
+	c, chans, reqs, err := gossh.NewClientConn(conn, addr, cfg)
+	if err == nil {
+		return gossh.NewClient(c, chans, reqs), nil
 	}
+	_ = conn.Close()
+	switch {
+	case errors.Is(seen, ErrHostKey):
+		return nil, fmt.Errorf("%s: %w", addr, seen)
+	case seen == nil && signer == nil:
+		return nil, nil // it is the right machine; that it does not let in somebody without a key is no news
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("greet %s: %w", addr, context.Cause(ctx))
+	default:
+		return nil, fmt.Errorf("log in to %s as %s: %w", addr, a.User, err)
+	}
+}
+
+// maxOutput bounds what Run keeps of what a command says.
+const maxOutput = 16 << 10
+
+// Run runs one command on a node, and gives what it said. An *ssh.ExitError tells that it ended with
+// another code than 0.
+func Run(ctx context.Context, a node.Access, signer gossh.Signer, command string) (string, error) {
+	c, err := Dial(ctx, a, signer)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	s, err := c.NewSession()
+	if err != nil {
+		return "", fmt.Errorf("open a session on %s: %w", a.Host, err)
+	}
+	defer s.Close()
+	out, err := s.CombinedOutput(command)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return strings.TrimSpace(string(out[:min(len(out), maxOutput)])), err
 }
 
 // check compares a shown key with those that are known.

@@ -36,6 +36,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -48,7 +49,9 @@ type Label struct {
 	Name string
 	// Max at one time (0: no bound); MinReady are kept ready.
 	Max, MinReady int
-	// Features names entries of Config.Features.
+	// MaxReadyAge and MaxAge are those of provider.Label.
+	MaxReadyAge, MaxAge time.Duration
+	// Features are promised; those that are no entries of Config.Features are the launcher's to bring about.
 	Features []string
 }
 
@@ -173,23 +176,12 @@ func (p *Provider) readSettings() error {
 	for _, f := range p.cfg.Features {
 		p.features[f.Name] = f
 	}
-	known := func(what string, features []string) error {
-		for _, f := range features {
-			if _, ok := p.features[f]; !ok {
-				return fmt.Errorf("sandbox provider %s: %s: there is no feature %q", p.cfg.Name, what, f)
-			}
-		}
-		return nil
-	}
 	labels := map[string]bool{}
 	for _, l := range p.cfg.Labels {
 		if labels[l.Name] {
 			return fmt.Errorf("sandbox provider %s: label %q is there twice", p.cfg.Name, l.Name)
 		}
 		labels[l.Name] = true
-		if err := known("label "+l.Name, l.Features); err != nil {
-			return err
-		}
 	}
 	for _, h := range p.cfg.Hosts {
 		if !validName.MatchString(h.Name) || p.hosts[h.Name] != nil {
@@ -202,9 +194,6 @@ func (p *Provider) readSettings() error {
 			if labels[l] {
 				return fmt.Errorf("sandbox provider %s: label %q is of fresh nodes and of host %s: one of them needs another", p.cfg.Name, l, h.Name)
 			}
-		}
-		if err := known("host "+h.Name, h.Features); err != nil {
-			return err
 		}
 		p.hosts[h.Name] = newHost(h)
 	}
@@ -289,7 +278,7 @@ func (p *Provider) Name() string { return p.cfg.Name }
 func (p *Provider) Labels() []provider.Label {
 	var out []provider.Label
 	for _, l := range p.cfg.Labels {
-		out = append(out, provider.Label{Name: l.Name, Max: l.Max, MinReady: l.MinReady, Features: l.Features})
+		out = append(out, provider.Label{Name: l.Name, Max: l.Max, MinReady: l.MinReady, MaxReadyAge: l.MaxReadyAge, MaxAge: l.MaxAge, Features: l.Features})
 	}
 	fresh := len(out)
 	for _, h := range p.sortedHosts() {

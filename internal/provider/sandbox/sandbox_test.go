@@ -338,10 +338,9 @@ func TestFeatures(t *testing.T) {
 
 func TestSettingsThatMakeNoSense(t *testing.T) {
 	for want, c := range map[string]sandbox.Config{
-		`there is no feature "fips"`: {Labels: []sandbox.Label{{Name: "a", Features: []string{"fips"}}}},
-		`label "a" is there twice`:   {Labels: []sandbox.Label{{Name: "a"}, {Name: "a"}}},
-		`is of fresh nodes and of`:   {Labels: []sandbox.Label{{Name: "a"}}, Hosts: []sandbox.Host{{Name: "a"}}},
-		`is no host name`:            {Hosts: []sandbox.Host{{Name: "../a"}}},
+		`label "a" is there twice`: {Labels: []sandbox.Label{{Name: "a"}, {Name: "a"}}},
+		`is of fresh nodes and of`: {Labels: []sandbox.Label{{Name: "a"}}, Hosts: []sandbox.Host{{Name: "a"}}},
+		`is no host name`:          {Hosts: []sandbox.Host{{Name: "../a"}}},
 	} {
 		c.Name, c.Folder = "local", t.TempDir()
 		if p, err := sandbox.Open(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {

@@ -269,6 +269,7 @@ func (p *Provider) Describe(ctx context.Context, id string) (*provider.Instance,
 func (p *Provider) instance(id string, s slot) provider.Instance {
 	a := p.host(s.Host).Access
 	a.Slot = s.Slot
+	a.Features = nil // they are promised; whoever hands the node out looks
 	return provider.Instance{ID: id, Label: s.Label, Up: true, Access: a}
 }
 
