@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -41,8 +42,16 @@ func run(args []string) int {
 		<-ctx.Done()
 		stop()
 	}()
+	return runWith(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+// runWith runs one command line and gives its exit code.
+func runWith(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	cmd := root()
 	cmd.SetArgs(args)
+	cmd.SetIn(in)
+	cmd.SetOut(out)
+	cmd.SetErr(errs)
 	err := cmd.ExecuteContext(ctx)
 	var exit exitError
 	switch {
@@ -51,7 +60,7 @@ func run(args []string) int {
 	case errors.As(err, &exit):
 		return exit.code
 	}
-	fmt.Fprintln(os.Stderr, "gozer:", err)
+	fmt.Fprintln(errs, "gozer:", err)
 	return exitFailed
 }
 
