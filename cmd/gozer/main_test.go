@@ -10,6 +10,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "sandbox-node" {
+		os.Exit(run(os.Args[1:])) // a node of a server that runs in this process
+	}
 	testscript.Main(m, map[string]func(){"gozer": func() { os.Exit(run(os.Args[1:])) }})
 }
 

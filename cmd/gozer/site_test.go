@@ -19,13 +19,6 @@ import (
 	"github.com/gozer-ci/gozer/internal/settings"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "sandbox-node" {
-		os.Exit(sandbox.NodeMain(os.Args[2:]))
-	}
-	os.Exit(m.Run())
-}
-
 // site is a running server with every role, a forge with projects config and app, and sandbox nodes; jobs
 // are programs, so that no Ansible is needed.
 type site struct {
