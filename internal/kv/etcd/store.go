@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -32,6 +33,8 @@ type Store struct {
 	prefix string
 	// remote: there is a network in between.
 	remote bool
+	// watches counts the watches ever opened.
+	watches atomic.Uint64
 
 	// closing ends the calls in flight; Close waits for them, since a call inside this process
 	// must not outlive the server's files.

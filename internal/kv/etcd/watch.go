@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/gozer-ci/gozer/internal/kv"
 )
@@ -100,9 +102,13 @@ func (w *watch) stream(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// open prepares the context of a watch. Over a network the watch is to break when the server
-// that it goes to has lost its cluster, for otherwise it would silently stand still.
+// open prepares the context of a watch. Each gets a stream of its own, which etcd's client makes for each
+// different set of metadata: on a shared one, with no buffer between this process and an embedded server,
+// a client that ends one watch and a server that has news for another wait for each other forever. Over a
+// network the watch is also to break when the server that it goes to has lost its cluster, for otherwise
+// it would silently stand still.
 func (w *watch) open(ctx context.Context) context.Context {
+	ctx = metadata.AppendToOutgoingContext(ctx, "gozer-watch", strconv.FormatUint(w.store.watches.Add(1), 10))
 	if w.store.remote {
 		return clientv3.WithRequireLeader(ctx)
 	}

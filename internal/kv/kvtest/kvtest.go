@@ -48,6 +48,7 @@ func Run(t *testing.T, newStore func(t testing.TB) kv.Store) {
 		{"Watch/FromTheFuture", testWatchFuture},
 		{"Watch/FromNow", testWatchNow},
 		{"Watch/Ends", testWatchEnds},
+		{"Watch/ManyEndAtOnce", testWatchManyEnd},
 		{"Watch/MirrorsConcurrentWrites", testWatchMirror},
 		{"Compact", testCompact},
 		{"Lease/Expires", testLeaseExpires},

@@ -185,6 +185,42 @@ func testWatchEnds(s *suite) {
 	s.wantErr(<-w.ended, context.Canceled, "Watch after its context ended")
 }
 
+// testWatchManyEnd: watches that end while changes for others arrive hold up nobody.
+func testWatchManyEnd(s *suite) {
+	const rounds, watches = 20, 40
+	rev := s.put("w/", "")
+	for range rounds {
+		all := make([]*watcher, watches)
+		for i := range all {
+			all[i] = s.watch("w", rev)
+		}
+		for _, w := range all {
+			w.want(1)
+		}
+		stay := s.watch("w", rev+1)
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			for i := range watches {
+				rev = s.put("w/", fmt.Sprint(rev, i))
+			}
+		})
+		for _, w := range all {
+			w.stop()
+		}
+		writing.Wait()
+		for _, w := range all {
+			select {
+			case err := <-w.ended:
+				s.wantErr(err, context.Canceled, "Watch after its context ended")
+			case <-time.After(patience):
+				s.Fatalf("a watch does not end within %v", patience)
+			}
+		}
+		stay.want(watches)
+		stay.stop()
+	}
+}
+
 // testWatchMirror: what a watcher rebuilds from changes is what a range reads.
 func testWatchMirror(s *suite) {
 	const writers, rounds = 4, 40
