@@ -36,6 +36,11 @@ check: ## the fast part, for before a commit
 .PHONY: conformance
 conformance: bin/gozer ## replay scenarios proven on a real Zuul (DIR=folder; ../shared/conformance if not given)
 	@bin/gozer conformance $(or $(DIR),../shared/conformance)
+SEEDS ?= 10000
+FIRST ?= 1
+.PHONY: simulate
+simulate: ## SEEDS=N runs of the core with everything going wrong; SEED=N plays one and tells what happens
+	@go test -count=1 -timeout 0 -v ./internal/gatetest/simulate -args $(if $(SEED),-seed $(SEED) -test.run Simulation,-seeds $(SEEDS) -first $(FIRST) -sweep 1)
 
 .PHONY: bench
 bench: ui ansible ## measure, and print tables with their conditions

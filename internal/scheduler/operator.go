@@ -25,9 +25,9 @@ func refuse(format string, args ...any) error { return refusal{fmt.Sprintf(forma
 
 // operate carries out what an operator asked for; the answer, where one is waited for, is written in the
 // same transaction.
-func (d *desk) operate(ctx context.Context, e *event.Event, gone kv.Op) error {
+func (d *desk) operate(ctx context.Context, e *event.Event, kvs kv.KV) error {
 	if e.Type == event.OperatorReconfigure {
-		return d.reconfigure(ctx, e, gone)
+		return d.reconfigure(ctx, e, kvs)
 	}
 	ops, err := d.command(ctx, e)
 	var no refusal
@@ -38,14 +38,13 @@ func (d *desk) operate(ctx context.Context, e *event.Event, gone kv.Op) error {
 	if e.Reply != "" {
 		ops = append(ops, store.ReplyOp(e.Reply, no.text))
 	}
-	_, err = d.Store.Write(ctx, d.fence, append(ops, gone)...)
-	return err
+	return d.consume(ctx, kvs, ops...)
 }
 
 // reconfigure reads the tenant file again, and the tenant's configuration: all of it, or (smart) only where
 // the file says something else of the tenant than before. The answer is written with the new layout; the
 // wish is done with after that, so that a crash between the two only repeats it.
-func (d *desk) reconfigure(ctx context.Context, e *event.Event, gone kv.Op) error {
+func (d *desk) reconfigure(ctx context.Context, e *event.Event, kvs kv.KV) error {
 	var ops []kv.Op
 	reply := func(text string) {
 		if e.Reply != "" {
@@ -72,8 +71,7 @@ func (d *desk) reconfigure(ctx context.Context, e *event.Event, gone kv.Op) erro
 		return fmt.Errorf("operator's %s: %w", e.Type, err)
 	}
 	d.look()
-	_, err = d.Store.Write(ctx, d.fence, append(ops, gone)...)
-	return err
+	return d.consume(ctx, kvs, ops...)
 }
 
 func (d *desk) command(ctx context.Context, e *event.Event) ([]kv.Op, error) {

@@ -34,15 +34,19 @@ func (d *desk) reload(ctx context.Context, scope tenant.Scope, anew bool, ops []
 		}
 		ops = append(ops, more...)
 	}
-	if fresh || rec.Sources != d.record.Sources || !slices.Equal(rec.Retired, d.record.Retired) {
+	write := fresh || rec.Sources != d.record.Sources || !slices.Equal(rec.Retired, d.record.Retired)
+	if write {
 		ops = append(ops, store.Records[tenant.Record](d.Store, tenant.RecordPrefix).Op(d.tenant, *rec))
 	}
 	if len(ops) > 0 {
-		rev, err := d.Store.Write(ctx, d.fence, ops...)
+		// The same may have been written before, with an unknown outcome.
+		rev, err := d.Store.WriteIf(ctx, d.fence, []kv.Cmp{kv.Unchanged(tenant.RecordPrefix+d.tenant, d.recMod)}, ops...)
 		if err != nil {
 			return err
 		}
-		d.recMod = rev
+		if write {
+			d.recMod = rev
+		}
 	}
 	d.record = *rec
 	d.mu.Lock()

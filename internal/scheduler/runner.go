@@ -22,26 +22,34 @@ import (
 // pipeline pays one write for many inputs, few enough that a commit stays small.
 const batch = 64
 
-// runner owns one pipeline: it takes inputs from the inbox in order, steps, and commits state, effects
-// and the consumption of the inputs in one fenced transaction.
-type runner struct {
-	s            *store.Store
-	log          *slog.Logger
-	tenant, name string
-	fence        store.Fence
-	// neighbours lists the other pipelines of the tenant, or of all tenants, for what goes to all of them.
-	neighbours func(ctx context.Context, everywhere bool) ([]address, error)
-	// stepped is called after each commit; nil is nothing.
-	stepped func(tenant, pipe string, effects []pipeline.Effect)
+// Runner owns one pipeline: it takes inputs from the inbox in order, steps, and commits state, effects
+// and the consumption of the inputs in one fenced transaction. It belongs to one goroutine.
+type Runner struct {
+	Store        *store.Store
+	Log          *slog.Logger
+	Tenant, Name string
+	// Fence is the claim under which the pipeline is owned.
+	Fence store.Fence
+	// Others lists all pipelines that must look again when a semaphore becomes free: those of the tenant,
+	// or, for a global semaphore, of all tenants.
+	Others func(ctx context.Context, global bool) ([]Place, error)
+	// Stepped is called after each commit; nil is nothing.
+	Stepped func(tenant, pipe string, effects []pipeline.Effect)
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+
+	p     *store.Pipeline
+	cache *semaphoreCache // nil: always read
 }
 
-// address is where the inputs of a pipeline go.
-type address struct{ tenant, pipeline string }
+// Place names a pipeline.
+type Place struct{ Tenant, Pipeline string }
 
 // run works until ctx ends or the claim is lost. Where the outcome of a write is not known, it reads the
 // state again: the inputs that were not consumed are still there.
-func (r *runner) run(ctx context.Context) error {
+func (r *Runner) run(ctx context.Context) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		began := time.Now()
 		err := r.serve(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -49,10 +57,12 @@ func (r *runner) run(ctx context.Context) error {
 		case errors.Is(err, store.ErrFenced):
 			return err
 		case errors.Is(err, store.ErrConflict):
-			pause = 50 * time.Millisecond
+			pause = 25 * time.Millisecond
 			continue
+		case time.Since(began) > time.Minute:
+			pause = 50 * time.Millisecond
 		}
-		r.log.Warn("the pipeline is read again", "error", err)
+		r.Log.Warn("the pipeline is read again", "error", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -61,14 +71,15 @@ func (r *runner) run(ctx context.Context) error {
 	}
 }
 
-func (r *runner) serve(ctx context.Context) error {
-	p, err := r.s.OpenPipeline(ctx, r.fence, r.tenant, r.name)
-	if err != nil {
+func (r *Runner) serve(ctx context.Context) error {
+	if err := r.Open(ctx); err != nil {
 		return err
 	}
 	in := &inbox{seen: map[string]bool{}, kick: make(chan struct{}, 1)}
+	r.cache = newSemaphoreCache()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return in.follow(ctx, r.s.KV(), store.InboxPrefix(r.tenant, r.name)) })
+	g.Go(func() error { return in.follow(ctx, r.Store.KV(), store.InboxPrefix(r.Tenant, r.Name)) })
+	g.Go(func() error { return r.cache.follow(ctx, r.Store, r.Tenant) })
 	g.Go(func() error {
 		for {
 			todo := in.take(batch)
@@ -80,7 +91,7 @@ func (r *runner) serve(ctx context.Context) error {
 				}
 				continue
 			}
-			if err := r.process(ctx, p, todo); err != nil {
+			if err := r.Process(ctx, todo); err != nil {
 				return err
 			}
 		}
@@ -88,60 +99,80 @@ func (r *runner) serve(ctx context.Context) error {
 	return g.Wait()
 }
 
-// process steps the inputs and commits what came of them.
-func (r *runner) process(ctx context.Context, p *store.Pipeline, todo []kv.KV) error {
-	sem, revs, err := r.semaphores(ctx, p.State.Tenant.Semaphores)
+// Open reads the pipeline as it is written down.
+func (r *Runner) Open(ctx context.Context) (err error) {
+	r.p, err = r.Store.OpenPipeline(ctx, r.Fence, r.Tenant, r.Name)
+	return err
+}
+
+// State is the pipeline in memory, as of the last commit.
+func (r *Runner) State() *pipeline.State { return r.p.State }
+
+// Process steps the inputs, which are entries of the pipeline's inbox in their order, and commits what
+// came of them. After an error the pipeline must be opened again.
+func (r *Runner) Process(ctx context.Context, todo []kv.KV) error {
+	inputs := make([]pipeline.Input, len(todo))
+	var ops []kv.Op
+	for i, e := range todo {
+		in, err := r.Store.Input(ctx, e)
+		if errors.Is(err, store.ErrUnreadable) {
+			return r.bury(ctx, e, err)
+		}
+		if err != nil {
+			return err
+		}
+		if _, ok := in.(*pipeline.Wake); ok {
+			r.cache.drop()
+		}
+		inputs[i] = in
+		ops = append(ops, kv.Delete(e.Key))
+	}
+	sem, revs, err := r.semaphores(ctx, r.p.State.Tenant.Semaphores)
 	if err != nil {
 		return err
 	}
 	before := sem.clone()
 	now := time.Now()
+	if r.Now != nil {
+		now = r.Now()
+	}
 	var effects []pipeline.Effect
 	var touched []pipeline.ItemID
-	var ops []kv.Op
-	for _, e := range todo {
-		ops = append(ops, kv.Delete(e.Key))
-		in, err := r.s.Input(ctx, e)
-		if errors.Is(err, store.ErrNotFound) || err != nil && ctx.Err() != nil {
-			return err
-		}
-		if err == nil {
-			var eff []pipeline.Effect
-			var ids []pipeline.ItemID
-			eff, ids, err = r.step(p.State, sem.all, pipeline.Meta{Now: now, Seed: e.Key}, in)
-			effects, touched = append(effects, eff...), append(touched, ids...)
-			if _, ok := in.(*pipeline.Reconfigure); ok {
-				p.Configured()
-			}
-		}
+	for i, in := range inputs {
+		eff, ids, err := r.step(r.p.State, sem.all, pipeline.Meta{Now: now, Seed: todo[i].Key}, in)
 		if err != nil {
-			return r.bury(ctx, e, err)
+			return r.bury(ctx, todo[i], err)
+		}
+		effects, touched = append(effects, eff...), append(touched, ids...)
+		if _, ok := in.(*pipeline.Reconfigure); ok {
+			r.p.Configured()
 		}
 	}
-	handed, rest, err := r.s.EffectOps(ctx, r.tenant, r.name, now, effects)
+	handed, rest, err := r.Store.EffectOps(ctx, r.Tenant, r.Name, now, effects)
 	if err != nil {
 		return err
 	}
-	ops = append(ops, handed...)
 	more, err := r.spread(ctx, rest, sem.global)
 	if err != nil {
 		return err
 	}
-	ops = append(ops, more...)
-	semOps, cmps := sem.diff(before, revs, r.tenant)
-	ops = append(ops, semOps...)
-	if err := p.Commit(ctx, touched, cmps, lastWins(ops)); err != nil {
+	ops = append(append(ops, handed...), more...)
+	shared, cmps := sem.diff(before, revs, r.Tenant)
+	if len(shared) > 0 {
+		r.cache.drop()
+	}
+	if err := r.p.Commit(ctx, touched, lastWins(ops), cmps, shared); err != nil {
 		return err
 	}
-	if r.stepped != nil {
-		r.stepped(r.tenant, r.name, effects)
+	if r.Stepped != nil {
+		r.Stepped(r.Tenant, r.Name, effects)
 	}
 	return nil
 }
 
 // step runs the core; a panic there is a defect of this program, which one input must not turn into a
 // pipeline that stands still: the input is put aside and the state read again.
-func (r *runner) step(st *pipeline.State, sem *pipeline.Semaphores, m pipeline.Meta, in pipeline.Input) (eff []pipeline.Effect, ids []pipeline.ItemID, err error) {
+func (r *Runner) step(st *pipeline.State, sem *pipeline.Semaphores, m pipeline.Meta, in pipeline.Input) (eff []pipeline.Effect, ids []pipeline.ItemID, err error) {
 	defer func() {
 		if x := recover(); x != nil {
 			err = fmt.Errorf("step %T: panic: %v\n%s", in, x, debug.Stack())
@@ -152,32 +183,31 @@ func (r *runner) step(st *pipeline.State, sem *pipeline.Semaphores, m pipeline.M
 }
 
 // bury sets an input aside that cannot be processed, so that nothing is lost and the rest goes on.
-func (r *runner) bury(ctx context.Context, e kv.KV, cause error) error {
-	r.log.Error("an input is set aside, because it cannot be processed", "key", e.Key, "error", cause)
-	if _, err := r.s.Write(ctx, r.fence, kv.Delete(e.Key), kv.Put("/dead"+e.Key, e.Value)); err != nil {
+func (r *Runner) bury(ctx context.Context, e kv.KV, cause error) error {
+	r.Log.Error("an input is set aside, because it cannot be processed", "key", e.Key, "error", cause)
+	if _, err := r.Store.WriteIf(ctx, r.Fence, []kv.Cmp{kv.Created(e.Key, e.Create)}, kv.Delete(e.Key), kv.Put("/dead"+e.Key, e.Value)); err != nil {
 		return err
 	}
 	return fmt.Errorf("input %s was set aside: %w", e.Key, store.ErrConflict)
 }
 
 // spread turns effects that concern the tenant and its other pipelines into writes.
-func (r *runner) spread(ctx context.Context, rest []pipeline.Effect, global map[string]bool) ([]kv.Op, error) {
+func (r *Runner) spread(ctx context.Context, rest []pipeline.Effect, global map[string]bool) ([]kv.Op, error) {
 	var ops []kv.Op
-	wake, everywhere := false, false
+	var released []string
 	for _, e := range rest {
 		var more []kv.Op
 		var err error
 		switch e := e.(type) {
 		case *pipeline.Emit:
-			more, err = r.s.EventOps(ctx, r.tenant, e.Event)
+			more, err = r.Store.EventOps(ctx, r.Tenant, e.Event)
 		case *pipeline.Supersede:
 			for _, name := range e.Pipelines {
-				o, ierr := r.s.InputOps(ctx, r.tenant, name, &pipeline.Dequeue{Key: e.Key, Superseded: true})
+				o, ierr := r.Store.InputOps(ctx, r.Tenant, name, &pipeline.Dequeue{Key: e.Key, Superseded: true})
 				more, err = append(more, o...), errors.Join(err, ierr)
 			}
 		case *pipeline.Released:
-			wake = true
-			everywhere = everywhere || slices.ContainsFunc(e.Semaphores, func(n string) bool { return global[n] })
+			released = append(released, e.Semaphores...)
 		default:
 			err = fmt.Errorf("nobody carries out %T", e)
 		}
@@ -186,15 +216,26 @@ func (r *runner) spread(ctx context.Context, rest []pipeline.Effect, global map[
 		}
 		ops = append(ops, more...)
 	}
-	if !wake {
-		return ops, nil
+	more, err := r.wake(ctx, released, global)
+	return append(ops, more...), err
+}
+
+// wake has all pipelines look again that may wait for semaphores that became free.
+func (r *Runner) wake(ctx context.Context, released []string, global map[string]bool) ([]kv.Op, error) {
+	if len(released) == 0 {
+		return nil, nil
 	}
-	list, err := r.neighbours(ctx, everywhere)
+	var ops []kv.Op
+	anywhere := slices.ContainsFunc(released, func(n string) bool { return global[n] })
+	all, err := r.Others(ctx, anywhere)
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range list {
-		more, err := r.s.InputOps(ctx, a.tenant, a.pipeline, &pipeline.Wake{})
+	for _, o := range all {
+		if o == (Place{r.Tenant, r.Name}) {
+			continue
+		}
+		more, err := r.Store.InputOps(ctx, o.Tenant, o.Pipeline, &pipeline.Wake{})
 		if err != nil {
 			return nil, err
 		}

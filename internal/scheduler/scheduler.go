@@ -216,11 +216,8 @@ func (s *Scheduler) wanted(ctx context.Context) (map[string]func(context.Context
 		}
 		for _, p := range slices.Concat(r.Value.Pipelines, r.Value.Retired) {
 			out[work("pipeline", t, p)] = func(ctx context.Context, f store.Fence) error {
-				rn := &runner{s: s.Store, log: s.Log.With("tenant", t, "pipeline", p), tenant: t, name: p, fence: f,
-					neighbours: func(ctx context.Context, everywhere bool) ([]address, error) {
-						return s.neighbours(ctx, t, p, everywhere)
-					},
-					stepped: s.Stepped}
+				rn := &Runner{Store: s.Store, Log: s.Log.With("tenant", t, "pipeline", p), Tenant: t, Name: p, Fence: f,
+					Others: func(ctx context.Context, global bool) ([]Place, error) { return s.others(ctx, t, global) }, Stepped: s.Stepped}
 				return rn.run(ctx)
 			}
 		}
@@ -228,21 +225,17 @@ func (s *Scheduler) wanted(ctx context.Context) (map[string]func(context.Context
 	return out, nil
 }
 
-// neighbours are the other pipelines of a tenant, or of all tenants, as last recorded.
-func (s *Scheduler) neighbours(ctx context.Context, tenantName, but string, everywhere bool) ([]address, error) {
+// others are the pipelines of a tenant, or of all tenants, as last recorded.
+func (s *Scheduler) others(ctx context.Context, only string, all bool) ([]Place, error) {
 	recs, err := store.Records[tenant.Record](s.Store, tenant.RecordPrefix).List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var out []address
+	var out []Place
 	for _, r := range recs {
-		t := r.Value.Name
-		if t != tenantName && !everywhere {
-			continue
-		}
-		for _, p := range r.Value.Pipelines {
-			if t != tenantName || p != but {
-				out = append(out, address{t, p})
+		if t := r.Value.Name; t == only || all {
+			for _, p := range r.Value.Pipelines {
+				out = append(out, Place{t, p})
 			}
 		}
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/pipeline"
@@ -20,12 +23,12 @@ type semaphores struct {
 // revisions are those of the two records, for the compares.
 type revisions struct{ tenant, global int64 }
 
-func (r *runner) semaphores(ctx context.Context, defined map[string]pipeline.Semaphore) (*semaphores, revisions, error) {
-	own, rev, err := r.s.Semaphores(ctx, r.tenant)
+func (r *Runner) semaphores(ctx context.Context, defined map[string]pipeline.Semaphore) (*semaphores, revisions, error) {
+	own, rev, err := r.cache.read(ctx, r.Store, r.Tenant)
 	if err != nil {
 		return nil, revisions{}, err
 	}
-	shared, grev, err := r.s.Semaphores(ctx, "")
+	shared, grev, err := r.cache.read(ctx, r.Store, "")
 	if err != nil {
 		return nil, revisions{}, err
 	}
@@ -82,4 +85,72 @@ func (s *semaphores) diff(before *pipeline.Semaphores, revs revisions, tenant st
 		cmps = append(cmps, kv.Unchanged(store.SemaphoreKey(""), revs.global))
 	}
 	return ops, cmps
+}
+
+// semaphoreCache keeps the two records as the store tells of them, so that a batch of inputs costs no read.
+// It may be behind: what is written is compared, and after news that a semaphore became free, or a write of
+// our own, the records are read. A nil cache knows nothing.
+type semaphoreCache struct {
+	mu    sync.Mutex
+	known map[string]kv.KV // by key; Mod 0: there is no such record
+}
+
+func newSemaphoreCache() *semaphoreCache { return &semaphoreCache{known: map[string]kv.KV{}} }
+
+// follow keeps what is known up to date.
+func (c *semaphoreCache) follow(ctx context.Context, s *store.Store, tenant string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, key := range []string{store.SemaphoreKey(tenant), store.SemaphoreKey("")} {
+		g.Go(func() error {
+			return kv.Follow(ctx, s.KV(), key, func(*kv.Result) error { return nil }, func(b kv.Batch) error {
+				for _, ch := range b.Changes {
+					c.note(ch.KV)
+				}
+				return nil
+			})
+		})
+	}
+	return g.Wait()
+}
+
+func (c *semaphoreCache) note(e kv.KV) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if have, ok := c.known[e.Key]; ok && e.Mod > have.Mod {
+		c.known[e.Key] = e
+	}
+}
+
+// drop forgets everything, so that it is read.
+func (c *semaphoreCache) drop() {
+	if c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		clear(c.known)
+	}
+}
+
+func (c *semaphoreCache) read(ctx context.Context, s *store.Store, tenant string) (*pipeline.Semaphores, int64, error) {
+	key := store.SemaphoreKey(tenant)
+	if c != nil {
+		c.mu.Lock()
+		e, ok := c.known[key]
+		c.mu.Unlock()
+		if ok {
+			sem, err := store.DecodeSemaphores(e)
+			return sem, e.Mod, err
+		}
+	}
+	e, _, err := kv.Get(ctx, s.KV(), key)
+	if err != nil {
+		return nil, 0, err
+	}
+	if c != nil {
+		e.Key = key // also of a record that is not there
+		c.mu.Lock()
+		c.known[key] = e
+		c.mu.Unlock()
+	}
+	sem, err := store.DecodeSemaphores(e)
+	return sem, e.Mod, err
 }

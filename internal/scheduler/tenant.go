@@ -110,14 +110,15 @@ func (d *desk) open(ctx context.Context) error {
 // does not answer is asked again.
 func (d *desk) process(ctx context.Context, kvs kv.KV) error {
 	e, err := d.Store.Event(ctx, kvs)
-	if err != nil {
-		d.log.Error("an event is set aside, because it cannot be read", "key", kvs.Key, "error", err)
-		_, err := d.Store.Write(ctx, d.fence, kv.Delete(kvs.Key), kv.Put("/dead"+kvs.Key, kvs.Value))
+	if err != nil && !errors.Is(err, store.ErrUnreadable) {
 		return err
 	}
-	gone := kv.Delete(kvs.Key)
+	if err != nil {
+		d.log.Error("an event is set aside, because it cannot be read", "key", kvs.Key, "error", err)
+		return d.consume(ctx, kvs, kv.Put("/dead"+kvs.Key, kvs.Value))
+	}
 	if e.Driver == "operator" {
-		return d.operate(ctx, e, gone)
+		return d.operate(ctx, e, kvs)
 	}
 	if scope, ok := d.affects(e); ok {
 		if err := d.reload(ctx, scope, false, nil); err != nil {
@@ -128,7 +129,13 @@ func (d *desk) process(ctx context.Context, kvs kv.KV) error {
 	if err != nil {
 		return fmt.Errorf("event %s (%s): %w", e.ID, e.Type, err)
 	}
-	_, err = d.Store.Write(ctx, d.fence, append(ops, gone)...)
+	return d.consume(ctx, kvs, ops...)
+}
+
+// consume writes what came of an event and removes it, if it is still there: the same may have been written
+// before, with an unknown outcome.
+func (d *desk) consume(ctx context.Context, e kv.KV, ops ...kv.Op) error {
+	_, err := d.Store.WriteIf(ctx, d.fence, []kv.Cmp{kv.Created(e.Key, e.Create)}, append(ops, kv.Delete(e.Key))...)
 	return err
 }
 

@@ -97,14 +97,14 @@ func (s *Store) Blob(ctx context.Context, name string) ([]byte, error) {
 	if packed[0] == 'i' {
 		var ix blobIndex
 		if err := json.Unmarshal(packed[1:], &ix); err != nil {
-			return nil, fmt.Errorf("read the index of blob %s: %w", name, err)
+			return nil, fmt.Errorf("read the index of blob %s: %w: %w", name, ErrUnreadable, err)
 		}
 		r, err := s.kv.Range(ctx, kv.Query{Prefix: blobKey(name) + "/"})
 		if err != nil {
 			return nil, fmt.Errorf("read blob %s: %w", name, err)
 		}
 		if len(r.KVs) != ix.Chunks {
-			return nil, fmt.Errorf("blob %s has %d of its %d chunks", name, len(r.KVs), ix.Chunks)
+			return nil, fmt.Errorf("blob %s has %d of its %d chunks: %w", name, len(r.KVs), ix.Chunks, ErrUnreadable)
 		}
 		parts := make([][]byte, len(r.KVs))
 		for i, e := range r.KVs {
@@ -114,7 +114,7 @@ func (s *Store) Blob(ctx context.Context, name string) ([]byte, error) {
 	}
 	data, err := coders().dec.DecodeAll(packed[1:], nil)
 	if err != nil {
-		return nil, fmt.Errorf("unpack blob %s: %w", name, err)
+		return nil, fmt.Errorf("unpack blob %s: %w: %w", name, ErrUnreadable, err)
 	}
 	return data, nil
 }

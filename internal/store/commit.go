@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gozer-ci/gozer/internal/kv"
 )
@@ -22,24 +22,24 @@ type redo struct {
 	Blob string `json:"blob"`
 }
 
-// commit writes ops atomically under the fence and further compares, however many they are. redoKey is
-// where the redo record of this piece of work goes. ErrFenced where the fence does not hold, ErrConflict
-// where a further compare does not.
-func (s *Store) commit(ctx context.Context, f Fence, redoKey string, cmps []kv.Cmp, ops []kv.Op) error {
-	if len(ops) == 0 {
-		return nil
-	}
-	if small(ops) {
-		return s.guarded(ctx, f, cmps, ops)
+// commit writes ops, however many they are, and shared atomically under the fence and further compares.
+// redoKey is where the redo record of this piece of work goes: of a large commit, ops may become visible
+// later than shared, which are few and which others write, too. ErrFenced where the fence does not hold,
+// ErrConflict where a further compare does not.
+func (s *Store) commit(ctx context.Context, f Fence, redoKey string, ops []kv.Op, cmps []kv.Cmp, shared []kv.Op) (rev int64, err error) {
+	if all := slices.Concat(shared, ops); len(all) == 0 {
+		return 0, nil
+	} else if small(all) {
+		return s.guarded(ctx, f, cmps, all)
 	}
 	name, err := s.PutJSON(ctx, ops)
 	if err != nil {
-		return fmt.Errorf("write a large commit: %w", err)
+		return 0, fmt.Errorf("write a large commit: %w", err)
 	}
-	if err := s.guarded(ctx, f, append(cmps, kv.Missing(redoKey)), []kv.Op{kv.Put(redoKey, encode(redo{name}))}); err != nil {
-		return err
+	if _, err := s.guarded(ctx, f, append(cmps, kv.Missing(redoKey)), slices.Concat(shared, []kv.Op{kv.Put(redoKey, encode(redo{name}))})); err != nil {
+		return 0, err
 	}
-	return s.finish(ctx, f, redoKey)
+	return rev, s.finish(ctx, f, redoKey)
 }
 
 func small(ops []kv.Op) bool {
@@ -50,21 +50,26 @@ func small(ops []kv.Op) bool {
 	return len(ops) <= redoOps && n <= redoBytes
 }
 
-func (s *Store) guarded(ctx context.Context, f Fence, cmps []kv.Cmp, ops []kv.Op) error {
-	ok, _, err := s.kv.Commit(ctx, kv.Txn{If: append(f.cmps(), cmps...), Then: ops})
+func (s *Store) guarded(ctx context.Context, f Fence, cmps []kv.Cmp, ops []kv.Op) (rev int64, err error) {
+	ok, rev, err := s.kv.Commit(ctx, kv.Txn{If: append(f.cmps(), cmps...), Then: ops})
 	if err != nil || ok {
-		return err
+		return rev, err
 	}
 	if f.Key != "" {
 		e, found, err := kv.Get(ctx, s.kv, f.Key)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if !found || e.Create != f.Rev {
-			return ErrFenced
+			return 0, ErrFenced
 		}
 	}
-	return ErrConflict
+	return 0, ErrConflict
+}
+
+// WriteIf is Write under further compares: ErrConflict where one of them does not hold.
+func (s *Store) WriteIf(ctx context.Context, f Fence, cmps []kv.Cmp, ops ...kv.Op) (rev int64, err error) {
+	return s.guarded(ctx, f, cmps, ops)
 }
 
 // finish applies a large commit that was decided, if there is one.
@@ -86,13 +91,12 @@ func (s *Store) finish(ctx context.Context, f Fence, redoKey string) error {
 		for n > 1 && !small(ops[:n]) {
 			n /= 2
 		}
-		if err := s.guarded(ctx, f, nil, ops[:n]); err != nil {
+		// Only while the record is there: a piece that is late must not undo what came after it.
+		if _, err := s.guarded(ctx, f, []kv.Cmp{kv.Created(redoKey, e.Create)}, ops[:n]); err != nil {
 			return fmt.Errorf("apply a large commit: %w", err)
 		}
 		ops = ops[n:]
 	}
-	if err := s.guarded(ctx, f, nil, []kv.Op{kv.Delete(redoKey)}); err != nil && !errors.Is(err, ErrConflict) {
-		return err
-	}
-	return nil
+	_, err = s.guarded(ctx, f, []kv.Cmp{kv.Created(redoKey, e.Create)}, []kv.Op{kv.Delete(redoKey)})
+	return err
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/url"
 
 	"github.com/gozer-ci/gozer/internal/event"
@@ -26,9 +28,9 @@ func InboxPrefix(tenant, pipe string) string { return "/inbox/" + seg(tenant) + 
 func EventPrefix(tenant string) string { return "/event/" + seg(tenant) + "/" }
 
 // unique is a name that nobody else makes; n orders names made for one transaction.
-func unique(n int) string {
+func (s *Store) unique(n int) string {
 	var b [12]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	_, _ = io.ReadFull(s.random, b[:]) // never fails (crypto/rand)
 	return fmt.Sprintf("%04d-%s", n, hex.EncodeToString(b[:]))
 }
 
@@ -52,10 +54,14 @@ func (s *Store) pack(ctx context.Context, body []byte) ([]byte, error) {
 func (s *Store) unpack(ctx context.Context, value []byte) ([]byte, error) {
 	var e entry
 	if err := json.Unmarshal(value, &e); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	if e.Blob != "" {
-		return s.Blob(ctx, e.Blob)
+		b, err := s.Blob(ctx, e.Blob)
+		if errors.Is(err, ErrNotFound) {
+			err = fmt.Errorf("%w: %w", ErrUnreadable, err)
+		}
+		return b, err
 	}
 	return e.Body, nil
 }
@@ -64,7 +70,7 @@ func (s *Store) unpack(ctx context.Context, value []byte) ([]byte, error) {
 func (s *Store) InputOps(ctx context.Context, tenant, pipe string, in ...pipeline.Input) ([]kv.Op, error) {
 	ops := make([]kv.Op, 0, len(in))
 	for i, x := range in {
-		key := InboxPrefix(tenant, pipe) + unique(i)
+		key := InboxPrefix(tenant, pipe) + s.unique(i)
 		body, err := pipeline.MarshalInput(x)
 		if err != nil {
 			return nil, fmt.Errorf("encode %T for %s/%s: %w", x, tenant, pipe, err)
@@ -88,7 +94,7 @@ func (s *Store) Send(ctx context.Context, tenant, pipe string, in ...pipeline.In
 	return err
 }
 
-// Input decodes the value of an inbox key.
+// Input decodes the value of an inbox key. ErrUnreadable where that is not possible, and never will be.
 func (s *Store) Input(ctx context.Context, e kv.KV) (pipeline.Input, error) {
 	body, err := s.unpack(ctx, e.Value)
 	if err != nil {
@@ -96,7 +102,7 @@ func (s *Store) Input(ctx context.Context, e kv.KV) (pipeline.Input, error) {
 	}
 	in, err := pipeline.UnmarshalInput(body)
 	if err != nil {
-		return nil, fmt.Errorf("decode %s: %w", e.Key, err)
+		return nil, fmt.Errorf("decode %s: %w: %w", e.Key, ErrUnreadable, err)
 	}
 	return in, nil
 }
@@ -109,7 +115,7 @@ func (s *Store) EventOps(ctx context.Context, tenant string, evs ...event.Event)
 		if err != nil {
 			return nil, err
 		}
-		ops = append(ops, kv.Put(EventPrefix(tenant)+unique(i), v))
+		ops = append(ops, kv.Put(EventPrefix(tenant)+s.unique(i), v))
 	}
 	return ops, nil
 }
@@ -133,7 +139,7 @@ func (s *Store) AppendEvent(ctx context.Context, tenants []string, e event.Event
 	return nil
 }
 
-// Event decodes the value of an event key.
+// Event decodes the value of an event key. ErrUnreadable where that is not possible, and never will be.
 func (s *Store) Event(ctx context.Context, e kv.KV) (*event.Event, error) {
 	body, err := s.unpack(ctx, e.Value)
 	if err != nil {
@@ -141,7 +147,7 @@ func (s *Store) Event(ctx context.Context, e kv.KV) (*event.Event, error) {
 	}
 	ev := new(event.Event)
 	if err := json.Unmarshal(body, ev); err != nil {
-		return nil, fmt.Errorf("decode %s: %w", e.Key, err)
+		return nil, fmt.Errorf("decode %s: %w: %w", e.Key, ErrUnreadable, err)
 	}
 	return ev, nil
 }

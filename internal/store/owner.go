@@ -30,8 +30,11 @@ type Member struct {
 // MemberPrefix is where the members of a role are.
 func MemberPrefix(role string) string { return "/member/" + role + "/" }
 
+// Leased is somebody who lives under a lease: a *kv.Session.
+type Leased interface{ Lease() kv.LeaseID }
+
 // Join writes the member's record under the session's lease; again to change it.
-func (s *Store) Join(ctx context.Context, ses *kv.Session, m Member) error {
+func (s *Store) Join(ctx context.Context, ses Leased, m Member) error {
 	m.Reads, m.Writes = Format, Format
 	_, err := s.Write(ctx, Fence{}, kv.PutLease(MemberPrefix(m.Role)+seg(m.ID), encode(m), ses.Lease()))
 	if err != nil {
@@ -57,17 +60,31 @@ func (s *Store) Members(ctx context.Context, role string) ([]Member, error) {
 const OwnerPrefix = "/claim/owner/"
 
 // Own claims a piece of work for a member, under its session's lease. ok is false where somebody else
-// holds it. The fence guards every write about the work.
-func (s *Store) Own(ctx context.Context, ses *kv.Session, work, member string) (f Fence, ok bool, err error) {
+// holds it. The fence guards every write about the work. A claim of the member's own that it knows nothing
+// of (its making had an unknown outcome) is given up and made anew: writes of a former time that are still
+// on their way must not find their fence whole.
+func (s *Store) Own(ctx context.Context, ses Leased, work, member string) (f Fence, ok bool, err error) {
 	key := OwnerPrefix + seg(work)
-	ok, rev, err := s.kv.Commit(ctx, kv.Txn{
+	txn := kv.Txn{
 		If:   []kv.Cmp{kv.Missing(key)},
 		Then: []kv.Op{kv.PutLease(key, []byte(member), ses.Lease())},
-	})
+	}
+	ok, rev, err := s.kv.Commit(ctx, txn)
 	if err != nil {
 		return Fence{}, false, fmt.Errorf("claim %s: %w", work, err)
 	}
-	return Fence{key, rev}, ok, nil
+	if ok {
+		return Fence{key, rev}, true, nil
+	}
+	e, found, err := kv.Get(ctx, s.kv, key)
+	if err != nil || !found || e.Lease != ses.Lease() || string(e.Value) != member {
+		return Fence{}, false, err
+	}
+	if err := s.Disown(ctx, Fence{key, e.Create}); err != nil {
+		return Fence{}, false, fmt.Errorf("claim %s: %w", work, err)
+	}
+	ok, rev, err = s.kv.Commit(ctx, txn)
+	return Fence{key, rev}, ok, err
 }
 
 // Disown gives a piece of work back. It is no error if the claim is gone already.

@@ -16,7 +16,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
-// PipelinePrefix is where the records of one pipeline are: head, item/<id>, change/<hash>.
+// PipelinePrefix is where the records of one pipeline are: steps, head, item/<id>, change/<hash>.
 func PipelinePrefix(tenant, pipe string) string {
 	return "/pipeline/" + seg(tenant) + "/" + seg(pipe) + "/"
 }
@@ -62,6 +62,9 @@ type Pipeline struct {
 	graphs  map[*job.Graph]string
 	changes map[change.Key]*change.Change
 	items   map[pipeline.ItemID]bool
+	// steps is the revision of the record that every commit writes: one whose outcome was unknown, and
+	// that arrives after the state was read again, meets it or is met by it.
+	steps int64
 }
 
 // OpenPipeline reads a pipeline for its owner, who works under the fence. A pipeline that was never
@@ -75,7 +78,7 @@ func (s *Store) OpenPipeline(ctx context.Context, f Fence, tenant, name string) 
 	if err != nil {
 		return nil, err
 	}
-	p.State, p.head, p.config = st, raw.head, raw.config
+	p.State, p.head, p.config, p.steps = st, raw.head, raw.config, raw.steps
 	p.graphs, p.items = raw.graphs, map[pipeline.ItemID]bool{}
 	p.changes = map[change.Key]*change.Change{}
 	for k, c := range st.Changes {
@@ -95,14 +98,21 @@ func (p *Pipeline) redoKey() string {
 func (p *Pipeline) Configured() { p.config = "" }
 
 // Commit writes what the steps since the last commit changed (the touched items, the queues, the changes
-// known), together with ops and under the compares: the consumed inputs, requests for the effects,
-// semaphores. On any error the state in memory is worth nothing: open the pipeline again.
-func (p *Pipeline) Commit(ctx context.Context, touched []pipeline.ItemID, cmps []kv.Cmp, ops []kv.Op) error {
+// known), together with ops: the consumed inputs, requests for the effects. shared are writes of what
+// others write, too (semaphores), which go through only under cmps. On any error the state in memory is
+// worth nothing: open the pipeline again.
+func (p *Pipeline) Commit(ctx context.Context, touched []pipeline.ItemID, ops []kv.Op, cmps []kv.Cmp, shared []kv.Op) error {
 	own, err := p.ops(ctx, touched)
 	if err != nil {
 		return fmt.Errorf("commit pipeline %s/%s: %w", p.Tenant, p.Name, err)
 	}
-	if err := p.s.commit(ctx, p.fence, p.redoKey(), cmps, append(own, ops...)); err != nil {
+	if len(own)+len(ops)+len(shared) == 0 {
+		return nil
+	}
+	key := PipelinePrefix(p.Tenant, p.Name) + "steps"
+	p.steps, err = p.s.commit(ctx, p.fence, p.redoKey(), append(own, ops...),
+		append(cmps, kv.Unchanged(key, p.steps)), append(shared, kv.Put(key, nil)))
+	if err != nil {
 		return fmt.Errorf("commit pipeline %s/%s: %w", p.Tenant, p.Name, err)
 	}
 	return nil
@@ -248,6 +258,7 @@ func (s *Store) Knows(ctx context.Context, tenant, name string, k change.Key) (b
 
 type rawPipeline struct {
 	rev    int64
+	steps  int64
 	head   []byte
 	config string
 	graphs map[*job.Graph]string
@@ -264,6 +275,10 @@ func (s *Store) readPipeline(ctx context.Context, tenant, name string, rev int64
 	raw.rev = r.Rev
 	byName := map[string]*job.Graph{}
 	for _, e := range r.KVs {
+		if e.Key == prefix+"steps" {
+			raw.steps = e.Mod
+			continue
+		}
 		if err := s.readPart(ctx, st, &raw, byName, strings.TrimPrefix(e.Key, prefix), e.Value); err != nil {
 			return nil, raw, fmt.Errorf("read %s: %w", e.Key, err)
 		}
@@ -285,8 +300,6 @@ func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeli
 		st.Settings, st.Tenant = c.Settings, c.Tenant
 		st.Queues, st.Failures, st.Disabled, st.Paused = h.Queues, h.Failures, h.Disabled, h.Paused
 		st.Stopping = h.Stopping
-
-		st.Queues, st.Failures, st.Disabled, st.Paused, st.Stopping = h.Queues, h.Failures, h.Disabled, h.Paused, h.Stopping
 		raw.head, raw.config = value, h.Config
 	case strings.HasPrefix(part, "item/"):
 		var rec itemRecord
@@ -318,15 +331,24 @@ func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeli
 
 // Semaphores reads who holds what in a tenant (empty: the global ones), with the revision to compare.
 func (s *Store) Semaphores(ctx context.Context, tenant string) (*pipeline.Semaphores, int64, error) {
+	e, _, err := kv.Get(ctx, s.kv, SemaphoreKey(tenant))
+	if err != nil {
+		return nil, 0, err
+	}
+	sem, err := DecodeSemaphores(e)
+	return sem, e.Mod, err
+}
+
+// DecodeSemaphores reads the value of a SemaphoreKey; of one that is not there, that nobody holds anything.
+func DecodeSemaphores(e kv.KV) (*pipeline.Semaphores, error) {
 	sem := &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}}
-	e, ok, err := kv.Get(ctx, s.kv, SemaphoreKey(tenant))
-	if err != nil || !ok {
-		return sem, 0, err
+	if len(e.Value) == 0 {
+		return sem, nil
 	}
 	if err := json.Unmarshal(e.Value, sem); err != nil {
-		return nil, 0, fmt.Errorf("read the semaphores of %q: %w", tenant, err)
+		return nil, fmt.Errorf("decode %s: %w", e.Key, err)
 	}
-	return sem, e.Mod, nil
+	return sem, nil
 }
 
 // SemaphoreOp is the write of a tenant's semaphores, as part of a transaction.

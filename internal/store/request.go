@@ -102,11 +102,11 @@ func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Tim
 		case *pipeline.ReturnNodes:
 			r.Kind, r.ID = KindReturn, e.Request
 		case *pipeline.Record:
-			r.Kind, r.ID = KindRecord, unique(i)
+			r.Kind, r.ID = KindRecord, s.unique(i)
 		case *pipeline.Refetch:
 			r.Kind, r.ID = KindRefetch, e.Token
 		case *pipeline.Requeue:
-			r.Kind, r.ID = KindRequeue, unique(i)
+			r.Kind, r.ID = KindRequeue, s.unique(i)
 		case *pipeline.FindArtifacts:
 			r.Kind, r.ID = KindArtifacts, e.Token
 		case *pipeline.Cancel:
@@ -134,7 +134,7 @@ func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Tim
 // Call makes a request and waits for its answer, which is decoded into answer. The request is withdrawn
 // when ctx ends.
 func (s *Store) Call(ctx context.Context, kind string, priority int, body, answer any) error {
-	r := Request{Kind: kind, ID: unique(0), Priority: priority, Made: time.Now(), Reply: true}
+	r := Request{Kind: kind, ID: s.unique(0), Priority: priority, Made: time.Now(), Reply: true}
 	op, err := s.RequestOp(ctx, r, body)
 	if err != nil {
 		return err

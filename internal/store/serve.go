@@ -53,7 +53,6 @@ type Task struct {
 
 	s       *Store
 	fence   Fence
-	reqRev  int64
 	signals chan Signal
 	mu      sync.Mutex
 	done    bool
@@ -70,7 +69,7 @@ func Serve(ctx context.Context, s *Store, c ServeConfig, handle func(ctx context
 	}
 	sv := &server{
 		s: s, c: c, handle: handle,
-		requests: map[string]waiting{}, claims: map[string]bool{}, tasks: map[string]*running{},
+		requests: map[string]waiting{}, claims: map[string]string{}, tasks: map[string]*running{},
 		signals: map[string]map[string]string{}, pauses: map[string]pause{},
 		kick: make(chan struct{}, 1),
 	}
@@ -94,8 +93,8 @@ func Serve(ctx context.Context, s *Store, c ServeConfig, handle func(ctx context
 }
 
 type waiting struct {
-	req    *Request
-	create int64
+	req         *Request
+	create, mod int64
 }
 
 type running struct {
@@ -118,7 +117,7 @@ type server struct {
 	mu       sync.Mutex
 	ready    int // how many of the three prefixes have been read once
 	requests map[string]waiting
-	claims   map[string]bool
+	claims   map[string]string // by request: who has it
 	tasks    map[string]*running
 	signals  map[string]map[string]string // by request, what was said before it was claimed
 	pauses   map[string]pause
@@ -192,19 +191,19 @@ func (sv *server) onRequest(r Record[Request], gone bool) error {
 			t.cancel(ErrCancelled)
 		}
 	} else {
-		sv.requests[r.Name] = waiting{&r.Value, r.Create}
+		sv.requests[r.Name] = waiting{&r.Value, r.Create, r.Mod}
 	}
 	sv.wake()
 	return nil
 }
 
-func (sv *server) onClaim(name, _ string, gone bool) {
+func (sv *server) onClaim(name, owner string, gone bool) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
 	if gone {
 		delete(sv.claims, name)
 	} else {
-		sv.claims[name] = true
+		sv.claims[name] = owner
 	}
 	sv.wake()
 }
@@ -283,7 +282,7 @@ func (sv *server) next() (string, waiting) {
 	var bw waiting
 	now := time.Now()
 	for name, w := range sv.requests {
-		if sv.claims[name] || sv.tasks[name] != nil || now.Before(sv.pauses[name].until) {
+		if by := sv.claims[name]; (by != "" && by != sv.c.Owner) || sv.tasks[name] != nil || now.Before(sv.pauses[name].until) {
 			continue
 		}
 		if sv.c.Accept != nil && !sv.c.Accept(w.req) {
@@ -306,31 +305,45 @@ func (w waiting) before(v waiting) bool {
 	return w.req.Order < v.req.Order
 }
 
-// claim takes the request in a transaction that counts the beginning; losing the race is no error.
-func (sv *server) claim(ctx context.Context, name string, w waiting) error {
-	lost := sv.c.Once && w.req.Began > 0
-	req := *w.req
+// Take claims a request for a worker, in a transaction that counts the beginning. nil where somebody else
+// has it, or where it is not as r says any more: then r.Value.Began may be too small, and a worker that
+// must not begin twice would. A claim of the worker's own that it knows nothing of (its making had an
+// unknown outcome) is given up, so that it can be taken again: whether work began under it is not known, so
+// it counts as a beginning.
+func (s *Store) Take(ctx context.Context, ses Leased, owner string, r Record[Request]) (*Task, error) {
+	req := r.Value
 	req.Began++
-	req.By = sv.c.Owner
-	rk, ck := RequestPrefix(sv.c.Kind)+name, ClaimPrefix(sv.c.Kind)+name
-	ok, rev, err := sv.s.kv.Commit(ctx, kv.Txn{
-		If: []kv.Cmp{kv.Missing(ck), kv.Created(rk, w.create)},
-		Then: []kv.Op{
-			kv.PutLease(ck, []byte(sv.c.Owner), sv.c.Session.Lease()),
-			kv.Put(rk, encode(req)),
-		},
+	req.By = owner
+	rk, ck := RequestPrefix(req.Kind)+r.Name, ClaimPrefix(req.Kind)+r.Name
+	ok, rev, err := s.kv.Commit(ctx, kv.Txn{
+		If:   []kv.Cmp{kv.Missing(ck), kv.Unchanged(rk, r.Mod)},
+		Then: []kv.Op{kv.PutLease(ck, []byte(owner), ses.Lease()), kv.Put(rk, encode(req))},
 	})
 	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		e, found, err := kv.Get(ctx, s.kv, ck)
+		if err != nil || !found || e.Lease != ses.Lease() || string(e.Value) != owner {
+			return nil, err
+		}
+		return nil, s.Disown(ctx, Fence{ck, e.Create})
+	}
+	return &Task{Request: &req, s: s, fence: Fence{ck, rev}, signals: make(chan Signal, 16)}, nil
+}
+
+// claim takes the request and begins with it; losing the race is no error.
+func (sv *server) claim(ctx context.Context, name string, w waiting) error {
+	t, err := sv.s.Take(ctx, sv.c.Session, sv.c.Owner, Record[Request]{Name: name, Value: *w.req, Create: w.create, Mod: w.mod})
+	if err != nil || t == nil {
+		// Not known, or somebody else was first: the watches will tell.
 		sv.pauseFor(name)
 		return err
 	}
+	t.Lost = sv.c.Once && t.Request.Began > 1
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
-	sv.claims[name] = true // the watch will say so too
-	if !ok {
-		return nil
-	}
-	t := &Task{Request: &req, Lost: lost, s: sv.s, fence: Fence{ck, rev}, reqRev: w.create, signals: make(chan Signal, 16)}
+	sv.claims[name] = sv.c.Owner // the watch will say so too
 	tctx, cancel := context.WithCancelCause(ctx)
 	run := &running{t, cancel}
 	sv.tasks[name] = run
@@ -414,25 +427,31 @@ func (t *Task) ended() bool {
 	return t.done
 }
 
-// Tell sends news to the pipeline while the request stays.
+// Tell sends news to the pipeline while the request stays. Where it is not known whether they arrived, they
+// are sent again until ctx ends or the claim is lost: the pipeline may get them twice.
 func (t *Task) Tell(ctx context.Context, in ...pipeline.Input) error {
 	ops, err := t.s.InputOps(ctx, t.Request.Tenant, t.Request.Pipeline, in...)
 	if err != nil {
 		return err
 	}
-	_, err = t.s.Write(ctx, t.fence, ops...)
-	return err
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		if _, err = t.s.Write(ctx, t.fence, ops...); err == nil || refused(err) || ctx.Err() != nil {
+			return err
+		}
+		t.s.sleep(ctx, pause)
+	}
 }
 
 // Done ends the request with its outcome: request, claim and signals go, the inputs are appended, all in
-// one transaction under the claim. It works although ctx has ended.
+// one transaction under the claim. It works although ctx has ended, and for half a minute while the store
+// does not answer: an outcome is not given up lightly.
 func (t *Task) Done(ctx context.Context, in ...pipeline.Input) error {
 	return t.DoneWith(ctx, nil, in...)
 }
 
 // DoneWith is Done with further writes in the same transaction.
 func (t *Task) DoneWith(ctx context.Context, ops []kv.Op, in ...pipeline.Input) error {
-	ctx, cancel := aside(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), insist)
 	defer cancel()
 	if len(in) > 0 {
 		more, err := t.s.InputOps(ctx, t.Request.Tenant, t.Request.Pipeline, in...)
@@ -443,13 +462,40 @@ func (t *Task) DoneWith(ctx context.Context, ops []kv.Op, in ...pipeline.Input) 
 	}
 	r := t.Request
 	ops = append(ops, kv.Delete(requestKey(r.Kind, r.ID)), kv.Delete(t.fence.Key), kv.DeletePrefix(SignalPrefix(r.Kind)+seg(r.ID)+"/"))
-	if _, err := t.s.Write(ctx, t.fence, ops...); err != nil {
+	if err := t.end(ctx, ops); err != nil {
 		return fmt.Errorf("finish %s request %s: %w", r.Kind, r.ID, err)
 	}
 	t.mu.Lock()
 	t.done = true
 	t.mu.Unlock()
 	return nil
+}
+
+// insist is for how long a task tries to end.
+const insist = 30 * time.Second
+
+// end writes the end of the task. Where an attempt had an unknown outcome and the next one finds the claim
+// gone, the request tells: it went with the claim, or somebody else has it.
+func (t *Task) end(ctx context.Context, ops []kv.Op) error {
+	unknown := false
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		_, err := t.s.Write(ctx, t.fence, ops...)
+		if errors.Is(err, ErrFenced) && unknown {
+			_, there, gerr := kv.Get(ctx, t.s.kv, requestKey(t.Request.Kind, t.Request.ID))
+			if gerr == nil && !there {
+				return nil
+			}
+			if gerr == nil {
+				return err
+			}
+			err = gerr
+		}
+		if err == nil || refused(err) || ctx.Err() != nil {
+			return err
+		}
+		unknown = true
+		t.s.sleep(ctx, pause)
+	}
 }
 
 // Reply ends a request of a Call with its answer, or with an error in words for people.

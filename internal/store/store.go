@@ -10,9 +10,11 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strconv"
 	"time"
@@ -33,6 +35,8 @@ var (
 	ErrConflict = errors.New("the record was changed by somebody else")
 	// ErrNotFound: there is no such record.
 	ErrNotFound = errors.New("no such record")
+	// ErrUnreadable: the record is there and damaged; it will not get better.
+	ErrUnreadable = errors.New("the record cannot be read")
 	// ErrCancelled: the request was withdrawn.
 	ErrCancelled = errors.New("cancelled")
 )
@@ -41,12 +45,19 @@ var (
 type Config struct {
 	KV  kv.Store
 	Log *slog.Logger
+	// Random is where names that nobody else makes come from; nil is crypto/rand. Only a simulation has
+	// reason to set it.
+	Random io.Reader
+	// Sleep waits between attempts, until d has passed or ctx ends; nil does. A simulation has no time.
+	Sleep func(ctx context.Context, d time.Duration)
 }
 
 // Store is the typed state. It is safe for use by many goroutines.
 type Store struct {
-	kv  kv.Store
-	log *slog.Logger
+	kv     kv.Store
+	log    *slog.Logger
+	random io.Reader
+	sleep  func(context.Context, time.Duration)
 }
 
 // Open checks the format of the data, or stamps an empty store with it.
@@ -54,7 +65,13 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{kv: c.KV, log: c.Log}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.Sleep == nil {
+		c.Sleep = sleep
+	}
+	s := &Store{kv: c.KV, log: c.Log, random: c.Random, sleep: c.Sleep}
 	const key = "/meta/format"
 	_, _, err := c.KV.Commit(ctx, kv.Txn{
 		If:   []kv.Cmp{kv.Missing(key)},
@@ -110,6 +127,23 @@ const timeout = 5 * time.Second
 // aside is a context for such writes.
 func aside(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// refused tells whether an error says that nothing was written, and that trying again will not help.
+func refused(err error) bool {
+	for _, no := range []error{ErrFenced, ErrConflict, kv.ErrInvalid, kv.ErrTooLarge, kv.ErrClosed, kv.ErrLeaseNotFound} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
 }
 
 // Encode writes a record of ours down as JSON.

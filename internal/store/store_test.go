@@ -119,7 +119,7 @@ func TestPipelineRoundTrip(t *testing.T) {
 		for id := range want.Items {
 			ids = append(ids, id)
 		}
-		if err := p.Commit(ctx, ids, nil, nil); err != nil {
+		if err := p.Commit(ctx, ids, nil, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		got, _, err := s.LoadPipeline(ctx, "t", "gate")
@@ -155,7 +155,7 @@ func TestFormerOwnerWritesNothing(t *testing.T) {
 	}
 	for _, n := range []int{3, 1200} {
 		p.State = state(n)
-		if err := p.Commit(ctx, nil, nil, nil); !errors.Is(err, store.ErrFenced) {
+		if err := p.Commit(ctx, nil, nil, nil, nil); !errors.Is(err, store.ErrFenced) {
 			t.Errorf("%d items: the former owner's commit gave %v, want ErrFenced", n, err)
 		}
 	}

@@ -130,7 +130,7 @@ func (w *world) pipe(st *pipeline.State) {
 	}
 	p.State = st
 	p.Configured()
-	if err := p.Commit(ctx, touched, nil, nil); err != nil {
+	if err := p.Commit(ctx, touched, nil, nil, nil); err != nil {
 		w.t.Fatal(err)
 	}
 }
