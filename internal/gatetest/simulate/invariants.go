@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -102,4 +103,40 @@ func (w *world) heard(k change.Key) bool {
 		}
 	}
 	return false
+}
+
+// agree checks that the record of semaphores and the jobs that say that they hold one tell the same.
+func (w *world) agree() {
+	says := map[string]int{}
+	for _, pipe := range pipes {
+		st, _, err := w.outside.LoadPipeline(w.ctx, tenant, pipe)
+		if err != nil {
+			w.fail("read %s: %v", pipe, err)
+			return
+		}
+		for _, it := range st.Items {
+			for id, js := range it.Buildset.Jobs {
+				for _, name := range js.Semaphores {
+					says[fmt.Sprintf("%s by job %s of buildset %s", name, id, it.Buildset.ID)]++
+				}
+			}
+		}
+	}
+	for _, key := range []string{tenant, ""} {
+		sem, _, err := w.outside.Semaphores(w.ctx, key)
+		if err != nil {
+			w.fail("read semaphores: %v", err)
+			return
+		}
+		for name, hs := range sem.Holders {
+			for _, h := range hs {
+				says[fmt.Sprintf("%s by job %s of buildset %s", name, h.Job, h.Buildset)] += 10
+			}
+		}
+	}
+	for what, n := range says {
+		if n != 11 {
+			w.fail("semaphore %s: in its record %d times, by the job %d times", what, n/10, n%10)
+		}
+	}
 }

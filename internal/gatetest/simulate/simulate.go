@@ -199,6 +199,9 @@ func (w *world) act() {
 				w.run(p)
 			}
 		}
+		if w.odds(6) {
+			w.agree()
+		}
 	}
 }
 
