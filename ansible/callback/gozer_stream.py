@@ -285,7 +285,7 @@ class CallbackModule(CallbackBase):
         elif task.action in ASSERTS:
             fields["x"] = debug_text(r)
         else:
-            fields["x"] = text_of(r.get("msg")) or text_of(r.get("reason"))
+            fields["x"] = text_of(r.get("msg")) or text_of(r.get("reason")) or last_line(r.get("exception"))
             if state in ("failed", "ignored") and r.get("exception"):
                 fields["trace"] = text_of(r["exception"])
             if state in ("failed", "ignored"):
@@ -349,6 +349,11 @@ def text_of(value):
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def last_line(trace):
+    lines = text_of(trace).strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def debug_text(r):

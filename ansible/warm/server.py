@@ -27,7 +27,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 CLONE = {"user": 0x10000000, "cgroup": 0x02000000, "ipc": 0x08000000, "uts": 0x04000000,
          "pid": 0x20000000, "mnt": 0x00020000}
-PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 CAPABILITY_VERSION_3 = 0x20080522
 NS_GET_USERNS = 0xB701
 
@@ -121,6 +121,9 @@ def drop():
 
     data = (ctypes.c_uint32 * 6)()
     call("capset", ctypes.byref(Header(CAPABILITY_VERSION_3, 0)), data)
+    # Who changes its credentials cannot be looked into, not even by who judges its connections; there is
+    # nothing in this process yet that others of its sandbox may not see.
+    call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def enter(request):
@@ -131,10 +134,10 @@ def enter(request):
     with open("/proc/self/oom_score_adj", "w") as f:
         f.write("500")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if request.get("files"):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (request["files"], request["files"]))
-    if request.get("file_size"):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], request["file_size"]))
+    for name, limit in (("files", resource.RLIMIT_NOFILE), ("file_size", resource.RLIMIT_FSIZE),
+                        ("processes", resource.RLIMIT_NPROC), ("memory", resource.RLIMIT_DATA)):
+        if request.get(name):
+            resource.setrlimit(limit, (request[name], request[name]))
     base = "/proc/%d/" % request["pid"]
     root = os.open(base + "root", os.O_RDONLY | os.O_DIRECTORY)
     spaces = {}

@@ -21,10 +21,15 @@ import (
 )
 
 func (p *process) runExecutor(ctx context.Context) error {
-	sb, err := sandbox.New(ctx, sandbox.Config{Cgroup: "gozer", Log: p.log})
+	denied, err := p.denied(ctx)
 	if err != nil {
 		return err
 	}
+	sb, err := sandbox.New(ctx, sandbox.Config{Cgroup: "gozer", Denied: denied, Log: p.log})
+	if err != nil {
+		return err
+	}
+	defer sb.Close()
 	key, err := p.nodeKey(ctx)
 	if err != nil {
 		return err
@@ -39,7 +44,9 @@ func (p *process) runExecutor(ctx context.Context) error {
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
 		Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
 		Secrets: p.keys, Keys: [][]byte{key}, SiteVariables: site,
-		Builds: p.set.Executor.Builds, Limits: executor.Limits{Disk: int64(p.set.Executor.DiskPerBuild) << 20}, Log: p.log,
+		Trusted:   executor.Paths{ReadOnly: p.set.Executor.TrustedReadOnly, Writable: p.set.Executor.TrustedWritable},
+		Untrusted: executor.Paths{ReadOnly: p.set.Executor.UntrustedReadOnly, Writable: p.set.Executor.UntrustedWritable},
+		Builds:    p.set.Executor.Builds, Limits: executor.Limits{Disk: int64(p.set.Executor.DiskPerBuild) << 20}, Log: p.log,
 	})
 	if err != nil {
 		return err

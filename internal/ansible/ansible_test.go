@@ -107,7 +107,7 @@ no json
 }
 
 func TestUnknownVersion(t *testing.T) {
-	if _, err := Install(t.Context(), t.TempDir(), "7", nil); err == nil || !strings.Contains(err.Error(), `"7" is not supported`) {
+	if _, err := Install(t.Context(), t.TempDir(), "7", nil, nil); err == nil || !strings.Contains(err.Error(), `"7" is not supported`) {
 		t.Errorf("%v", err)
 	}
 	if _, err := Find(t.TempDir(), "9"); err == nil || !strings.Contains(err.Error(), "gozer ansible install") {

@@ -59,6 +59,8 @@ type Render struct {
 	Without []string
 	// Verbatim writes every value as data (for runs outside the sandbox).
 	Verbatim bool
+	// Untagged leaves out every !unsafe: for people and their YAML readers, never for a playbook.
+	Untagged bool
 	// Extra variables are added to each host (debugging copies).
 	Extra map[string]any
 }
@@ -112,6 +114,9 @@ func (v *Inventory) render(host string, defaults map[string]any, r Render) map[s
 		delete(out, name)
 	}
 	out["unsafe_vars"] = AllUnsafe(original)
+	if r.Untagged {
+		out["unsafe_vars"] = original
+	}
 	return out
 }
 

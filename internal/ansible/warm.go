@@ -25,7 +25,9 @@ type WarmConfig struct {
 	Dir     string
 	Plugins string
 	Config  string
-	Log     *slog.Logger
+	// Spawn starts the processes, in place of cmd.Start: from a thread that lives as long as they shall.
+	Spawn func(cmd *exec.Cmd) error
+	Log   *slog.Logger
 }
 
 // Warm keeps, for each version, a Python process with Ansible loaded, which forks for each playbook. It
@@ -63,6 +65,9 @@ type Place struct {
 	Groups   []string
 	Files    int
 	FileSize int64
+	// Processes and Memory where no control group bounds them; 0 is no bound.
+	Processes int
+	Memory    int64
 	// OwnModules: the playbook may bring modules with the names of Ansible's own, so that none are
 	// packed beforehand.
 	OwnModules bool
@@ -78,7 +83,7 @@ func (w *Warm) Start(ctx context.Context, env *Environment, at Place, c Command)
 	select {
 	case <-s.ready:
 	case <-s.ended:
-		return nil, fmt.Errorf("start a warm Ansible %s: %w", env.Release, s.err)
+		return nil, fmt.Errorf("start a warm Ansible %s: %w", env.Ansible, s.err)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -93,7 +98,7 @@ func (w *Warm) Start(ctx context.Context, env *Environment, at Place, c Command)
 		return nil, err
 	}
 	request, err := json.Marshal(map[string]any{"args": c.Args, "env": c.Env, "dir": c.Dir, "pid": at.PID, "groups": notNil(at.Groups), "tmp": JobLink + "/.ansible/local_tmp",
-		"packed": !at.OwnModules, "files": at.Files, "file_size": at.FileSize})
+		"packed": !at.OwnModules, "files": at.Files, "file_size": at.FileSize, "processes": at.Processes, "memory": at.Memory})
 	if err == nil {
 		err = send(conn, append(request, '\n'), append([]*os.File{pipe}, c.Extra...))
 	}
@@ -174,17 +179,17 @@ func (w *Warm) server(env *Environment) (*server, error) {
 	if s := w.servers[env.Dir]; s != nil {
 		select {
 		case <-s.ended:
-			w.cfg.Log.Warn("a warm Ansible ended; starting another", "release", env.Release, "error", s.err)
+			w.cfg.Log.Warn("a warm Ansible ended; starting another", "release", env.Ansible, "error", s.err)
 		default:
 			return s, nil
 		}
 	}
-	s := &server{socket: filepath.Join(w.cfg.Dir, "w"+env.Release), ready: make(chan struct{}), ended: make(chan struct{})}
+	s := &server{socket: filepath.Join(w.cfg.Dir, "w"+env.Version), ready: make(chan struct{}), ended: make(chan struct{})}
 	if err := os.RemoveAll(s.socket); err != nil {
 		return nil, err
 	}
 	if err := s.start(w.cfg, env); err != nil {
-		return nil, fmt.Errorf("start a warm Ansible %s: %w", env.Release, err)
+		return nil, fmt.Errorf("start a warm Ansible %s: %w", env.Ansible, err)
 	}
 	w.servers[env.Dir] = s
 	return s, nil
@@ -207,17 +212,11 @@ func (s *server) start(c WarmConfig, env *Environment) error {
 		return err
 	}
 	s.stdin, s.stdout = stdin, stdout
-	started := make(chan error)
+	if err := c.Spawn(cmd); err != nil {
+		return err
+	}
+	s.pid = cmd.Process.Pid
 	go func() {
-		// The kernel's signal on the parent's death is about this thread.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		if err := cmd.Start(); err != nil {
-			started <- err
-			return
-		}
-		s.pid = cmd.Process.Pid
-		started <- nil
 		in := bufio.NewScanner(stdout)
 		for in.Scan() {
 			if in.Text() == "ready" {
@@ -229,7 +228,7 @@ func (s *server) start(c WarmConfig, env *Environment) error {
 		s.err = fmt.Errorf("%w: %s", orEnded(cmd.Wait()), strings.TrimSpace(lastLines(end.String(), 3)))
 		close(s.ended)
 	}()
-	return <-started
+	return nil
 }
 
 func orEnded(err error) error {

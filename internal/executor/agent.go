@@ -22,8 +22,14 @@ type sshAgent struct {
 	open map[net.Conn]bool
 }
 
+// projectKeyComment marks a project's own key.
+const projectKeyComment = "(stdin)"
+
 // startAgent loads the keys that let the build in: those for nodes, and in post-review pipelines the
 // change's project's own.
+//
+// Roles that swap the site's key for one of the build's leave those keys in the agent whose comment is
+// projectKeyComment, as Zuul adds project keys by standard input.
 func (b *build) startAgent(ctx context.Context) error {
 	ring := agent.NewKeyring()
 	add := func(pem []byte, comment string) error {
@@ -44,7 +50,7 @@ func (b *build) startAgent(ctx context.Context) error {
 			return fmt.Errorf("read the SSH key of %s: %w", b.primary.Project, err)
 		}
 		if pem != nil {
-			if err := add(pem, b.primary.Project.Canonical()+" project key"); err != nil {
+			if err := add(pem, projectKeyComment); err != nil {
 				return err
 			}
 		}

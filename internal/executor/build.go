@@ -39,11 +39,13 @@ type build struct {
 
 	projects []project
 	included []any
-	states   states // merged state of all repositories
-	spec     states // with the speculative merges on top
-	bases    states
-	inv      *ansible.Inventory
-	frozen   map[string]map[string]any
+	// includedVars are what the files of include-vars hold.
+	includedVars object
+	states       states // merged state of all repositories
+	spec         states // with the speculative merges on top
+	bases        states
+	inv          *ansible.Inventory
+	frozen       map[string]map[string]any
 
 	pre, run, post []*playbook
 	releases       []func()
@@ -190,15 +192,18 @@ func (b *build) prepare(ctx context.Context, w *joblog.Writer) error {
 	if err := b.sources(ctx); err != nil {
 		return err
 	}
-	// Only now, so that nodes are as good as new where the sources could not be had.
-	if err := b.useNodes(ctx); err != nil {
-		return err
-	}
-	if err := b.startAgent(ctx); err != nil {
+	if b.includedVars, err = b.includeVars(ctx); err != nil {
 		return err
 	}
 	b.console.line("Preparing playbooks")
 	if err := b.preparePlaybooks(ctx); err != nil {
+		return err
+	}
+	// Only now, so that nodes are as good as new where a source could not be had.
+	if err := b.useNodes(ctx); err != nil {
+		return err
+	}
+	if err := b.startAgent(ctx); err != nil {
 		return err
 	}
 	return b.variables(ctx)
@@ -219,7 +224,7 @@ func (b *build) identify() error {
 	if b.version == "" {
 		b.version = ansible.DefaultVersion
 	}
-	if _, err := ansible.Release(b.version); err != nil {
+	if _, err := ansible.ReleaseOf(b.version); err != nil {
 		return halt{pipeline.ErrorResult, err.Error()}
 	}
 	return nil

@@ -2,6 +2,8 @@ package executor
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -13,11 +15,19 @@ import (
 type refs map[string]string
 
 // find looks a name up as people give it in override-checkout: a branch, a tag, or a ref without
-// refs/. Branches win.
+// refs/, or without refs/x/. Branches win.
 func (r refs) find(name string) (ref, commit string, ok bool) {
+	if name == "" {
+		return "", "", false
+	}
 	for _, prefix := range []string{"refs/heads/", "refs/tags/", "refs/"} {
-		if c, ok := r[prefix+name]; ok && name != "" {
+		if c, ok := r[prefix+name]; ok {
 			return prefix + name, c, true
+		}
+	}
+	for _, full := range slices.Sorted(maps.Keys(r)) {
+		if _, rest, ok := strings.Cut(strings.TrimPrefix(full, "refs/"), "/"); ok && rest == name {
+			return full, r[full], true
 		}
 	}
 	return "", "", false

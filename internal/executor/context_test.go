@@ -3,15 +3,12 @@ package executor
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/gozer-ci/gozer/internal/change"
-	"github.com/gozer-ci/gozer/internal/git"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
@@ -115,93 +112,6 @@ func TestOutputArrivesWhileItIsWritten(t *testing.T) {
 	at("controller | stdout: item b")
 	at("controller | stderr: err")
 	at("controller | stdout: more")
-}
-
-func TestEscapes(t *testing.T) {
-	secretFile := filepath.Join(t.TempDir(), "keys")
-	if err := os.WriteFile(secretFile, []byte("EXECUTOR-KEY"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("EXECUTOR_SECRET", "EXECUTOR-ENV")
-	w := newWorld(t, func(c *Config) { c.Limits.Processes = 120; c.Limits.Disk = 20 << 20; c.Limits.Memory = 600 << 20 })
-	other := filepath.Join(w.x.Dir, "builds", "other-build")
-	if err := os.MkdirAll(other, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(other, "private"), []byte("OTHER-BUILD"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	plugin := "import os\nfrom ansible.plugins.%s import %s\nopen('" + filepath.Join(w.dir, "escaped") + "', 'w').write('x')\n"
-	shell := func(script string) map[string]string {
-		return map[string]string{"run.yaml": local("    - shell: " + fmt.Sprintf("%q", script) + "\n")}
-	}
-	for _, c := range []struct {
-		name  string
-		files map[string]string
-		path  string
-		// never is what may not show; result, where it is not empty, what the build must come to.
-		never  string
-		result pipeline.Result
-	}{
-		{name: "read a key of the executor", files: shell("cat " + secretFile), never: "EXECUTOR-KEY", result: pipeline.Failure},
-		{name: "read root's home", files: shell("ls /root /home /etc/shadow"), never: ".bashrc", result: pipeline.Failure},
-		{name: "read another build", files: shell("cat " + other + "/private; ls " + filepath.Dir(other) + " | wc -l"), never: "OTHER-BUILD"},
-		{name: "read the executor's environment", files: shell("env; cat /proc/*/environ | tr '\\0' '\\n'"), never: "EXECUTOR-ENV"},
-		{name: "see the executor's processes", files: shell("cat /proc/*/cmdline | tr '\\0' ' '"), never: "executor.test"},
-		{name: "write into a repository that is only read", files: shell("echo x > {{ zuul.executor.work_root }}/../untrusted/x"), result: pipeline.Failure},
-		{name: "write programs of the machine", files: shell("touch /usr/bin/gozer-was-here"), result: pipeline.Failure},
-		{name: "a link to a playbook elsewhere", files: map[string]string{"run.yaml": "-> /etc/hosts"}, result: pipeline.ErrorResult},
-		{name: "a path out of the repository", path: "../../../../etc/hosts", files: map[string]string{"x": ""}, result: pipeline.ErrorResult},
-		{name: "a role that is a link to elsewhere", files: map[string]string{"run.yaml": local("    - include_role: {name: r}\n"), "roles/r": "-> " + filepath.Dir(secretFile)}, result: pipeline.Failure},
-		{name: "variables that are a link to elsewhere", files: map[string]string{"run.yaml": local("    - include_vars: {file: v.yaml}\n"), "v.yaml": "-> " + secretFile}, never: "EXECUTOR-KEY", result: pipeline.Failure},
-		{name: "a lookup plugin in the tree", files: map[string]string{"run.yaml": local("    - debug: {msg: \"{{ lookup('mine') }}\"}\n"),
-			"lookup_plugins/mine.py": fmt.Sprintf(plugin, "lookup", "LookupBase") + "class LookupModule(LookupBase):\n  def run(self, *a, **k):\n    return [open('" + secretFile + "').read()]\n"}, never: "EXECUTOR-KEY", result: pipeline.Failure},
-		{name: "a callback plugin in the tree", files: map[string]string{"run.yaml": local("    - command: 'true'\n"),
-			"callback_plugins/mine.py": fmt.Sprintf(plugin, "callback", "CallbackBase") + "class CallbackModule(CallbackBase):\n  CALLBACK_NAME='mine'\n"}},
-		{name: "a configuration in the repository", files: map[string]string{"run.yaml": local("    - command: echo fine\n"), "ansible.cfg": "[defaults]\nstdout_callback = minimal\n"}, result: pipeline.Success},
-		{name: "file lookups", files: map[string]string{"run.yaml": local("    - debug: {msg: \"{{ lookup('file', '" + secretFile + "') }}\"}\n")}, never: "EXECUTOR-KEY", result: pipeline.Failure},
-		{name: "results that are a link to elsewhere", files: shell("ln -s " + secretFile + " {{ zuul.executor.result_data_file }}"), never: "EXECUTOR-KEY"},
-		{name: "results that are a pipe", files: shell("mkfifo {{ zuul.executor.result_data_file }}")},
-		{name: "hooks in the workspace", files: shell("printf '#!/bin/sh\\ntouch " + filepath.Join(w.dir, "escaped") + "' > $HOME/src/example.com/org/app/.git/hooks/post-checkout; chmod +x $HOME/src/example.com/org/app/.git/hooks/*; true")},
-		{name: "more user name spaces", files: shell("unshare -Ur true"), result: pipeline.Failure},
-		{name: "mounts", files: shell("mount -t tmpfs x /tmp"), result: pipeline.Failure},
-		{name: "a fork bomb", files: shell("bomb() { bomb | bomb & }; bomb; sleep 2; exit 1")},
-		{name: "memory without end", files: shell("python3 -c 'x = bytearray(2000 << 20); print(\"TOO-MUCH\")'"), never: "| TOO-MUCH", result: pipeline.Failure},
-		{name: "a full disk", files: shell("dd if=/dev/zero of=$HOME/big bs=1M count=60; sleep 30"), result: pipeline.DiskFull},
-		{name: "processes that stay", files: shell("setsid sleep 4242 >/dev/null 2>&1 </dev/null &")},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			w.t = t
-			if err := os.RemoveAll(filepath.Join(w.dir, "trees", "org/app")); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.RemoveAll(filepath.Join(w.dir, "bare", "org")); err != nil {
-				t.Fatal(err)
-			}
-			delete(w.repos, proj("org/app"))
-			w.x.views.repos = map[change.Project]*git.Repo{}
-			w.repo("org/app", c.files)
-			path := c.path
-			if path == "" {
-				path = "run.yaml"
-			}
-			s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play(path)}; s.Job.Timeout = 40 * time.Second })
-			end, log := w.build(s)
-			all := log + end.Detail + fmt.Sprint(end.Data) + fmt.Sprint(end.Warnings)
-			if c.never != "" && strings.Contains(all, c.never) {
-				t.Errorf("%q shows:\n%s", c.never, all)
-			}
-			if c.result != "" && end.Result != c.result {
-				t.Errorf("result %s, want %s: %s\n%s", end.Result, c.result, end.Detail, log)
-			}
-			if _, err := os.Stat(filepath.Join(w.dir, "escaped")); err == nil {
-				t.Error("code of the repository ran outside of the sandbox")
-			}
-			if p := processes("sleep\x004242"); len(p) > 0 {
-				t.Errorf("processes are left: %v", p)
-			}
-		})
-	}
 }
 
 // processes lists those whose arguments hold what.

@@ -108,8 +108,8 @@ type Config struct {
 	Keys [][]byte
 	// SiteVariables beat all others, in every playbook.
 	SiteVariables map[string]any
-	// Trusted and Untrusted are further paths that playbooks of that context can read.
-	Trusted, Untrusted []string
+	// Trusted and Untrusted are further paths that playbooks of that context have.
+	Trusted, Untrusted Paths
 	// Builds at once; 0 is four for each core. Starting bounds those that prepare; 0 is two a core.
 	Builds   int
 	Starting int
@@ -118,6 +118,9 @@ type Config struct {
 	KeepJobDir bool
 	Log        *slog.Logger
 }
+
+// Paths of this machine that sandboxes have.
+type Paths struct{ ReadOnly, Writable []string }
 
 // Ansible says where Ansible is.
 type Ansible struct {
@@ -160,6 +163,9 @@ type Executor struct {
 // New makes an executor and removes what an earlier one left in its folder.
 func New(c Config) (*Executor, error) {
 	c.defaults()
+	if _, err := ansible.ReleaseOf(c.Ansible.Default); err != nil {
+		return nil, fmt.Errorf("the default of this executor: %w", err)
+	}
 	x := &Executor{Config: c, starting: make(chan struct{}, c.Starting)}
 	for _, d := range []string{"builds", "views"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {
@@ -181,7 +187,7 @@ func New(c Config) (*Executor, error) {
 		return nil, err
 	}
 	if !c.Ansible.Cold {
-		x.warm = ansible.NewWarm(ansible.WarmConfig{Dir: x.run, Plugins: x.plugins, Config: x.config, Log: c.Log})
+		x.warm = ansible.NewWarm(ansible.WarmConfig{Dir: x.run, Plugins: x.plugins, Config: x.config, Spawn: c.Sandbox.Spawn, Log: c.Log})
 	}
 	x.views = newViews(filepath.Join(c.Dir, "views"), c.Sources, c.Remerge, c.Log)
 	return x, nil

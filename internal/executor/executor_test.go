@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,11 +56,14 @@ func cache(t testing.TB) string {
 func installed(t testing.TB, version string) string {
 	t.Helper()
 	dir := filepath.Join(cache(t), "ansible")
-	if _, err := ansible.Install(t.Context(), dir, version, func(s string) { t.Log(s) }); err != nil {
+	if _, err := ansible.Install(t.Context(), dir, version, nil, func(s string) { t.Log(s) }); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
+
+// storeAddress stands for a service of Gozer's own that jobs must not reach.
+var storeAddress = netip.MustParseAddrPort("127.0.0.1:2399")
 
 // world is an executor with repositories around it.
 type world struct {
@@ -85,10 +89,12 @@ func newWorld(t testing.TB, alter func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	box, err := sandbox.New(t.Context(), sandbox.Config{Cgroup: "gozer-test", Log: lg})
+	box, err := sandbox.New(t.Context(), sandbox.Config{Cgroup: "gozer-test", Log: lg,
+		Denied: sandbox.Denied{Networks: sandbox.Metadata, Services: []netip.AddrPort{storeAddress}}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(box.Close)
 	c := Config{ID: "x1", Host: "x1.example.com", Dir: filepath.Join(w.dir, "x"), Ansible: Ansible{Dir: installed(t, "9")},
 		Sandbox: box, Logs: logs, Sources: w, Nodes: w, Secrets: w, Log: lg, Blob: w.blob}
 	if alter != nil {

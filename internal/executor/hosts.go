@@ -26,6 +26,9 @@ func hosts(ns job.Nodeset, nodes []node.Node) ([]ansible.Host, error) {
 	return out, nil
 }
 
+// anyHostKey lets ssh talk to nodes of which nobody told the keys.
+const anyHostKey = "-o StrictHostKeyChecking=false"
+
 func host(name, label string, n node.Node) ansible.Host {
 	v := object{"ansible_host": n.Host}
 	if n.User != "" {
@@ -49,7 +52,7 @@ func host(name, label string, n node.Node) ansible.Host {
 		v["ansible_winrm_read_timeout_sec"] = 70
 	}
 	if connection == "ssh" && len(n.HostKeys) == 0 {
-		v["ansible_ssh_common_args"] = "-o StrictHostKeyChecking=false"
+		v["ansible_ssh_common_args"] = anyHostKey
 	}
 	python := n.Python
 	if python == "" {

@@ -24,8 +24,11 @@ func (d jobDir) factCache() string  { return d.hidden("fact-cache") }
 func (d jobDir) zuulVars() string   { return d.ansible("zuul_vars.yaml") }
 func (d jobDir) extraVars() string  { return d.ansible("extra_vars.yaml") }
 func (d jobDir) siteVars() string   { return d.ansible("site_vars.yaml") }
-func (d jobDir) inventory() string  { return d.ansible("inventory.yaml") }
-func (d jobDir) results() string    { return d.work("results.json") }
+func (d jobDir) connectionVars() string {
+	return d.ansible("connection_vars.yaml")
+}
+func (d jobDir) inventory() string { return d.ansible("inventory.yaml") }
+func (d jobDir) results() string   { return d.work("results.json") }
 
 // make makes the folders of a build.
 func (d jobDir) make() error {

@@ -63,6 +63,9 @@ func (n StoreNodes) Release(ctx context.Context, ids []string, build pipeline.Bu
 				return true, nil
 			}
 			v.State, v.Since = node.Used, time.Now()
+			if !how.Used {
+				v.State, v.Build = node.Ready, ""
+			}
 			if h := how.Hold; h != nil {
 				v.State, v.HoldID, v.HoldReason, v.HoldUntil = node.Hold, h.ID, h.Reason, h.Until
 			}

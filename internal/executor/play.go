@@ -145,17 +145,18 @@ func (b *build) ansiblePlay(ctx context.Context, p *playbook, phase string, inde
 	}
 	box := b.box(env, p, phase, index)
 	run := b.playbookRun(env, box, p, p.dir, p.path)
+	// Later files win: what the site says counts most, then what the job calls extra, then secrets.
+	files := []string{b.dir.zuulVars()}
 	if len(secrets) > 0 {
-		text, err := ansible.YAML(object{"all": object{"vars": secrets}})
+		path, err := hidden(box, p.dir, secrets)
 		if err != nil {
 			return ansible.Result{}, err
 		}
-		path := filepath.Join(p.dir, "secrets.yaml")
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			return ansible.Result{}, err
-		}
-		box.Files = append(box.Files, sandbox.File{Path: path, Data: text})
-		run.Inventories = append(run.Inventories, path)
+		files = append(files, path)
+	}
+	run.ExtraFiles = append(files, b.dir.extraVars(), b.dir.siteVars())
+	if !p.Source.Trusted {
+		run.ExtraFiles = append(run.ExtraFiles, b.dir.connectionVars())
 	}
 	run.Timeout = timeout
 	run.Extra = b.extra(p, phase, index, f)
@@ -175,6 +176,20 @@ func (b *build) ansiblePlay(ctx context.Context, p *playbook, phase string, inde
 		}
 	}
 	return ansible.Run(ctx, run)
+}
+
+// hidden makes a file of secrets that is there in the sandbox alone, in memory.
+func hidden(box *sandbox.Box, dir string, secrets object) (path string, err error) {
+	text, err := ansible.YAML(secrets)
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, "secrets.yaml")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return "", err
+	}
+	box.Files = append(box.Files, sandbox.File{Path: path, Data: text})
+	return path, nil
 }
 
 // extra are the variables of one run, semantics 4.5.
@@ -250,8 +265,11 @@ func (b *build) box(env *ansible.Environment, p *playbook, phase string, index i
 	if p.Source.Trusted {
 		more = b.x.Trusted
 	}
-	for _, path := range more {
+	for _, path := range more.ReadOnly {
 		box.ReadOnly = append(box.ReadOnly, sandbox.Bind{Path: path})
+	}
+	for _, path := range more.Writable {
+		box.Writable = append(box.Writable, sandbox.Bind{Path: path})
 	}
 	return box
 }
@@ -263,7 +281,6 @@ func (b *build) playbookRun(env *ansible.Environment, box *sandbox.Box, p *playb
 		Path: path, Config: b.x.config, Forks: len(b.nodes), Inventories: []string{filepath.Join(dir, "inventory.yaml")},
 		Env: b.environ(env), Dir: b.dir.work(), Program: []string{env.Playbook()},
 	}
-	// Later files win: what the site says counts most, then what the job calls extra.
 	run.ExtraFiles = []string{b.dir.zuulVars(), b.dir.extraVars(), b.dir.siteVars()}
 	run.Start = func(ctx context.Context, c ansible.Command) (ansible.Process, error) {
 		if b.x.warm != nil {

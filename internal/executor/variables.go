@@ -5,23 +5,21 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 
 	"github.com/gozer-ci/gozer/internal/ansible"
+	"github.com/gozer-ci/gozer/internal/node"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
 // variables makes the inventory and the files of variables, semantics 4.5.
 func (b *build) variables(ctx context.Context) error {
-	included, err := b.includeVars(ctx)
-	if err != nil {
-		return err
-	}
 	hs, err := hosts(b.nodeset(), b.nodes)
 	if err != nil {
 		return halt{pipeline.NodeFailure, err.Error()}
 	}
 	j := b.s.Job
-	vars := ansible.Merge(b.parentData(), included)
+	vars := ansible.Merge(b.parentData(), b.includedVars)
 	vars = ansible.Merge(vars, j.Vars)
 	if vars, err = b.secretData(ctx, vars); err != nil {
 		return err
@@ -37,6 +35,7 @@ func (b *build) variables(ctx context.Context) error {
 		{b.dir.zuulVars(), object{"zuul": zuul}},
 		{b.dir.extraVars(), j.ExtraVars},
 		{b.dir.siteVars(), b.x.SiteVariables},
+		{b.dir.connectionVars(), connectionVars(b.nodes)},
 	}
 	for _, f := range files {
 		text, err := ansible.YAML(orEmpty(f.v))
@@ -50,6 +49,18 @@ func (b *build) variables(ctx context.Context) error {
 	return b.debugInventory(zuul)
 }
 
+// connectionVars fix how untrusted playbooks reach nodes: with the ssh of this machine, which runs no
+// commands here.
+func connectionVars(nodes []node.Node) object {
+	const only = "-o PermitLocalCommand=no"
+	common := only
+	if slices.ContainsFunc(nodes, func(n node.Node) bool { return len(n.HostKeys) == 0 }) {
+		common += " " + anyHostKey
+	}
+	return object{"ansible_ssh_executable": "ssh", "ansible_ssh_common_args": common, "ansible_ssh_extra_args": only,
+		"ansible_sftp_extra_args": only, "ansible_scp_extra_args": only}
+}
+
 // debugInventory is the copy for people: with everything that playbooks get but secrets.
 func (b *build) debugInventory(zuul object) error {
 	plain, err := ansible.Plain(zuul)
@@ -61,7 +72,7 @@ func (b *build) debugInventory(zuul object) error {
 	inv := *b.inv
 	inv.Vars = maps.Clone(b.inv.Vars)
 	maps.Copy(inv.Vars, extra)
-	text, err := inv.Write(ansible.Render{})
+	text, err := inv.Write(ansible.Render{Untagged: true})
 	if err != nil {
 		return err
 	}

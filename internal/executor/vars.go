@@ -110,7 +110,7 @@ func (b *build) zuul() object {
 	v["tenant"] = b.tenant
 	v["pipeline"] = b.pipeline
 	v["post_review"] = s.PostReview
-	v["items"] = b.refList(func(c *change.Change) object { return refVars(c, j.WorkspaceScheme) }, allKeys(s.Changes))
+	v["items"] = b.refList(b.itemVars, allKeys(s.Changes))
 	v["buildset_refs"] = b.refList(func(c *change.Change) object { return buildRef(c, j.WorkspaceScheme) }, s.Own)
 	v["build_refs"] = b.refList(func(c *change.Change) object { return buildRef(c, j.WorkspaceScheme) }, s.Refs)
 	projects := object{}
@@ -128,6 +128,15 @@ func (b *build) zuul() object {
 		v["artifacts"] = s.Artifacts
 	}
 	v["resources"] = object{}
+	return v
+}
+
+// itemVars are refVars of one of zuul.items: the changes of a cycle tell that they belong together.
+func (b *build) itemVars(c *change.Change) object {
+	v := refVars(c, b.s.Job.WorkspaceScheme)
+	if len(b.s.Own) > 1 && slices.Contains(b.s.Own, c.Key()) {
+		v["bundle_id"] = string(b.s.Item)
+	}
 	return v
 }
 

@@ -15,7 +15,8 @@ func (x *Executor) startWarm(ctx context.Context, env *ansible.Environment, box 
 	if err != nil {
 		return nil, err
 	}
-	at := ansible.Place{PID: held.PID, Groups: held.Groups, Files: held.Limits.Files, FileSize: held.Limits.FileSize, OwnModules: own}
+	at := ansible.Place{PID: held.PID, Groups: held.Groups, Files: held.Limits.Files, FileSize: held.Limits.FileSize,
+		Processes: held.Limits.Processes, Memory: held.Limits.Memory, OwnModules: own}
 	p, err := x.warm.Start(ctx, env, at, c)
 	if err != nil {
 		held.Release()

@@ -24,6 +24,8 @@ type group struct {
 	dirs  []string
 	procs []string
 	v2    bool
+	// memory and pids say which limits it holds.
+	memory, pids bool
 }
 
 func openGroups(name string) (*groups, error) {
@@ -94,7 +96,7 @@ func ownGroup(controller string) (string, error) {
 
 // make makes the group of one command and sets its limits.
 func (g *groups) make(name string, l Limits) (*group, error) {
-	out := &group{v2: g.v2}
+	out := &group{v2: g.v2, memory: g.memory != "" && l.Memory > 0, pids: g.pids != "" && l.Processes > 0}
 	name = strings.ReplaceAll(name, "/", "_")
 	add := func(parent, file string, value int64) error {
 		if parent == "" || value == 0 {

@@ -17,6 +17,7 @@ type Held struct {
 	// control groups by.
 	PID    int
 	Groups []string
+	// Limits that a process sets for itself before it joins.
 	Limits Limits
 	stdin  *os.File
 }
@@ -52,7 +53,8 @@ func (s *Sandbox) Hold(ctx context.Context, b Box) (*Held, error) {
 		inW.Close()
 		return nil, err
 	}
-	h := &Held{Process: p, Limits: b.Limits, stdin: inW}
+	h := &Held{Process: p, Limits: b.Limits.alone(p.group), stdin: inW}
+	h.Limits.Files, h.Limits.FileSize = b.Limits.Files, b.Limits.FileSize
 	if p.group != nil {
 		h.Groups = p.group.procs
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,9 +29,12 @@ type Process struct {
 const shim = `for g in $GOZER_GROUPS; do echo 0 > "$g" || exit 126; done
 [ -z "$GOZER_FILES" ] || ulimit -n "$GOZER_FILES"
 [ -z "$GOZER_FSIZE" ] || ulimit -f "$GOZER_FSIZE"
+# Without control groups: the shells disagree on the letter for processes.
+[ -z "$GOZER_NPROC" ] || ulimit -p "$GOZER_NPROC" 2>/dev/null || ulimit -u "$GOZER_NPROC"
+[ -z "$GOZER_DATA" ] || ulimit -d "$GOZER_DATA"
 ulimit -c 0
 echo 500 > /proc/self/oom_score_adj 2>/dev/null
-unset GOZER_GROUPS GOZER_FILES GOZER_FSIZE
+unset GOZER_GROUPS GOZER_FILES GOZER_FSIZE GOZER_NPROC GOZER_DATA
 exec "$@"`
 
 // Start starts c in b. When ctx ends, the whole tree is killed.
@@ -61,10 +63,11 @@ func (s *Sandbox) start(ctx context.Context, b Box, c Command, options ...string
 	p.cmd.ExtraFiles = append(append([]*os.File{}, c.Extra...), files...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	p.cmd.WaitDelay = 2 * time.Second
-	if err := p.start(); err != nil {
+	if err := s.spawner.start(p.cmd); err != nil {
 		p.group.remove()
 		return nil, fmt.Errorf("start %s in a sandbox: %w", strings.Join(c.Args, " "), err)
 	}
+	go p.await()
 	stop := context.AfterFunc(ctx, p.Kill)
 	go func() {
 		<-p.done
@@ -73,23 +76,11 @@ func (s *Sandbox) start(ctx context.Context, b Box, c Command, options ...string
 	return p, nil
 }
 
-// start starts and awaits the command on one thread: the kernel's signal on the parent's death is about
-// the thread that made the child, so that thread has to stay.
-func (p *Process) start() error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		p.err = p.cmd.Wait()
-		p.group.remove()
-		close(p.done)
-	}()
-	return <-started
+// await tells when the command has ended.
+func (p *Process) await() {
+	p.err = p.cmd.Wait()
+	p.group.remove()
+	close(p.done)
 }
 
 // Wait gives the exit code, or the negative number of the signal that ended the command.
@@ -123,10 +114,29 @@ func (p *Process) Kill() {
 	})
 }
 
+// alone are the bounds of memory and processes that setrlimit has to hold: those that no control group
+// does. They are of single processes and of all processes of the user, so they are weaker.
+func (l Limits) alone(g *group) (out Limits) {
+	if g == nil || !g.memory {
+		out.Memory = l.Memory
+	}
+	if g == nil || !g.pids {
+		out.Processes = l.Processes
+	}
+	return out
+}
+
 func limitsEnv(l Limits, g *group) []string {
 	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
 	if g != nil {
 		env = append(env, "GOZER_GROUPS="+strings.Join(g.procs, " "))
+	}
+	alone := l.alone(g)
+	if alone.Processes > 0 {
+		env = append(env, "GOZER_NPROC="+strconv.Itoa(alone.Processes))
+	}
+	if alone.Memory > 0 {
+		env = append(env, "GOZER_DATA="+strconv.FormatInt(alone.Memory>>10, 10))
 	}
 	if l.Files > 0 {
 		env = append(env, "GOZER_FILES="+strconv.Itoa(l.Files))

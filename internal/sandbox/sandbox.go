@@ -31,6 +31,8 @@ type Config struct {
 	// Cgroup names the group of this process's sandboxes ("gozer"). Empty: no groups are made, and
 	// limits are those of setrlimit alone.
 	Cgroup string
+	// Denied is where commands cannot connect to; beside it, they have the network of this machine.
+	Denied Denied
 	Log    *slog.Logger
 }
 
@@ -39,6 +41,8 @@ type Sandbox struct {
 	bwrap   string
 	isolate []string
 	groups  *groups
+	spawner *spawner
+	stop    func()
 	log     *slog.Logger
 }
 
@@ -55,36 +59,89 @@ func New(ctx context.Context, c Config) (*Sandbox, error) {
 		return nil, fmt.Errorf("%w: %w; install it (apt-get install bubblewrap)", ErrNoBwrap, err)
 	}
 	s := &Sandbox{bwrap: path, log: c.Log}
+	if err := s.guard(c); err != nil {
+		return nil, err
+	}
+	if err := s.probeAll(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	if c.Cgroup != "" {
+		if s.groups, err = openGroups(c.Cgroup); err != nil {
+			c.Log.Warn("no control groups: the limits of builds hold for single processes only", "error", err)
+		}
+	}
+	return s, nil
+}
+
+// guard starts the thread that starts all commands, with the filter that their connects go through.
+func (s *Sandbox) guard(c Config) error {
+	var listener *os.File
+	var err error
+	s.spawner, listener, err = newSpawner(len(c.Denied.Networks)+len(c.Denied.Services) > 0)
+	if err != nil {
+		c.Log.Warn("sandboxed commands can connect to whatever this machine can, cloud metadata too: there are no system call filters that ask", "error", err)
+	}
+	s.stop = s.spawner.close
+	if listener == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	g := &guard{listener: listener, denied: c.Denied, log: c.Log}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.serve(ctx)
+	}()
+	s.stop = func() {
+		s.spawner.close()
+		cancel()
+		<-done
+		listener.Close()
+	}
+	return nil
+}
+
+// Close ends every command that still runs. Nothing can be started afterwards.
+func (s *Sandbox) Close() { s.stop() }
+
+// Spawn starts a command that is not sandboxed yet and will be: what it can connect to is bounded from
+// its start on.
+func (s *Sandbox) Spawn(cmd *exec.Cmd) error { return s.spawner.start(cmd) }
+
+// probeAll finds the most isolation that works here.
+func (s *Sandbox) probeAll(ctx context.Context) error {
 	full := []string{"--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--disable-userns"}
 	if s.isolate = full; s.probe(ctx) != nil {
 		// Older kernels and containers do not let a name space forbid further ones.
 		s.isolate = full[:len(full)-1]
 		if err := s.probe(ctx); err != nil {
-			return nil, fmt.Errorf("%w: %w; user name spaces must be allowed (sysctl user.max_user_namespaces, and in a container --security-opt seccomp=unconfined)", ErrNoBwrap, err)
+			return fmt.Errorf("%w: %w; user name spaces must be allowed (sysctl user.max_user_namespaces, and in a container --security-opt seccomp=unconfined)", ErrNoBwrap, err)
 		}
-		c.Log.Warn("sandboxed commands may make user name spaces of their own: --disable-userns does not work here")
+		s.log.Warn("sandboxed commands may make user name spaces of their own: --disable-userns does not work here")
 	}
-	if c.Cgroup != "" {
-		if s.groups, err = openGroups(c.Cgroup); err != nil {
-			c.Log.Warn("no control groups: memory and processes of builds are not bounded", "error", err)
-		}
-	}
-	return s, nil
+	return nil
 }
 
 func (s *Sandbox) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	args := append([]string{"--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"}, s.isolate...)
-	out, err := exec.CommandContext(ctx, s.bwrap, append(args, "--", "/bin/true")...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, s.bwrap, append(args, "--", "/bin/true")...)
+	out := &tail{}
+	cmd.Stderr = out
+	err := s.spawner.start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", s.bwrap, err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("%s: %w: %s", s.bwrap, err, strings.TrimSpace(out.String()))
 	}
 	return nil
 }
 
-// Limits bound one command and all that it starts; 0 is no bound. Memory and Processes need control
-// groups.
+// Limits bound one command and all that it starts; 0 is no bound. Without control groups Memory bounds
+// each process by itself, and Processes what the user runs altogether.
 type Limits struct {
 	// Memory in bytes; Processes counts threads too; Files is how many can be open at once.
 	Memory    int64

@@ -17,6 +17,7 @@ func open(t *testing.T) *Sandbox {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	return s
 }
 
@@ -77,6 +78,14 @@ func TestLimitsHold(t *testing.T) {
 	}
 	if out, code := sh(t, s, box("size"), "head -c 5000000 /dev/zero > big"); code == 0 {
 		t.Errorf("a file could become 5 MB: %s", out)
+	}
+	bare, err := New(t.Context(), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bare.Close)
+	if out, code := sh(t, bare, box("rlimits"), `ulimit -d; python3 -c 'x = bytearray(200 << 20); print("TOO MUCH")'`); code == 0 || !strings.Contains(out, "102400") || strings.Contains(out, "TOO MUCH") {
+		t.Errorf("without control groups, a process took more memory than allowed: %s", out)
 	}
 	if out, _ := sh(t, s, box("none"), "cat /proc/self/status"); !strings.Contains(out, "NoNewPrivs:\t1") || !strings.Contains(out, "CapEff:\t0000000000000000") ||
 		!strings.Contains(out, "CapBnd:\t0000000000000000") {

@@ -94,6 +94,15 @@ type Executor struct {
 	DiskPerBuild int `yaml:"disk-per-build"`
 	// Variables is the site variables file.
 	Variables string `yaml:"variables"`
+	// Paths of this machine that playbooks of config projects (trusted) and of others have in their
+	// sandboxes, read-only or writable.
+	TrustedReadOnly   []string `yaml:"trusted-ro-paths"`
+	TrustedWritable   []string `yaml:"trusted-rw-paths"`
+	UntrustedReadOnly []string `yaml:"untrusted-ro-paths"`
+	UntrustedWritable []string `yaml:"untrusted-rw-paths"`
+	// DeniedNetworks are those that sandboxes cannot connect to. Not given: the addresses at which clouds
+	// serve metadata. The store, the database and this server are denied in any case.
+	DeniedNetworks []string `yaml:"denied-networks"`
 }
 
 // Ansible says where its virtual environments are (Data/ansible).

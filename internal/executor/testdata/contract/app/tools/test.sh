@@ -1,0 +1,2 @@
+# what a test would do
+echo "$1 from $FROM"
