@@ -151,7 +151,7 @@ func connection(r *repository) string {
 func (l *loader) contents(r *repository) []*config.Content {
 	var out []*config.Content
 	for _, b := range r.branches {
-		chosen, _ := config.Select(slices.Collect(maps.Keys(b.files)), nil)
+		chosen, _ := config.SelectFiles(b.files, nil)
 		for _, path := range chosen {
 			out = append(out, l.content(b.files[path]))
 		}

@@ -429,11 +429,7 @@ func readCommit(ctx context.Context, repo *git.Repo, commit string, paths []stri
 
 // parse makes the branch's files what a layout takes.
 func (l *loader) parse(b *branch, name string, p change.Project, x *config.TenantProject) layout.BranchInput {
-	paths := make([]string, 0, len(b.files))
-	for path := range b.files {
-		paths = append(paths, path)
-	}
-	chosen, ignored := config.Select(paths, x.ExtraConfigPaths)
+	chosen, ignored := config.SelectFiles(b.files, x.ExtraConfigPaths)
 	out := layout.BranchInput{Name: name, Ignored: ignored}
 	for _, path := range chosen {
 		c := l.content(b.files[path])

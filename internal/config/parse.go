@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -82,8 +81,7 @@ func ParseContent(data []byte, opts Options) *Content {
 	if root != nil {
 		r.document(c, root)
 	}
-	slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-	c.problems = r.problems
+	c.problems = r.finish()
 	return c
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,9 @@ func hostile() map[string]string {
 		"open":          strings.Repeat("{a: ", 50000),
 		"million keys":  "- job:\n    name: j\n    vars:\n" + strings.Repeat("      k: 1\n", 100000),
 		"huge scalar":   "- job: {name: j, description: '" + strings.Repeat("x", 7<<20) + "'}",
+		"wrong objects": strings.Repeat("- job: {nam: jj}\n", 100000),
+		"long list":     "- job:\n    name: j\n    vars:\n      l:\n" + strings.Repeat("      - 1\n", 300000),
+		"million jobs":  strings.Repeat("- job: {a: 1}\n", 570000),
 		"huge file":     strings.Repeat("- job: {name: j}\n", 1<<20),
 		"binary":        "- job: {name: \x00\x01}",
 		"not utf-8":     "- job: {name: \xff\xfe}",
@@ -123,14 +127,20 @@ func hostile() map[string]string {
 }
 
 func TestHostile(t *testing.T) {
-	reads := map[string]bool{"million lines": true, "huge scalar": true}
+	reads := map[string]bool{"million lines": true, "huge scalar": true, "long list": true}
 	for name, text := range hostile() {
 		start := time.Now()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		f := parse(text)
+		runtime.ReadMemStats(&after)
+		if taken := (after.TotalAlloc - before.TotalAlloc) >> 20; taken > 2000 {
+			t.Errorf("%s: it took %d MiB", name, taken)
+		}
 		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("%s: it took %v", name, took)
 		}
-		if p := f.Problems(); len(p) == 0 != reads[name] {
+		if p := f.Problems(); len(p) == 0 != reads[name] || len(p) > maxProblems+1 {
 			t.Errorf("%s: %d problems", name, len(p))
 		} else if len(p) > 0 && len(p[0].Text) > 20000 {
 			t.Errorf("%s: the message has %d bytes", name, len(p[0].Text))

@@ -21,6 +21,17 @@ func (p *TenantProject) Paths() []string {
 	return append(slices.Clone(roots), p.ExtraConfigPaths...)
 }
 
+// SelectFiles is Select for files by path. An empty file is as good as none: another place may have the configuration.
+func SelectFiles[T ~string | ~[]byte](text map[string]T, extra []string) (files, ignored []string) {
+	there := make([]string, 0, len(text))
+	for path, t := range text {
+		if len(t) > 0 || Ignores(path) {
+			there = append(there, path)
+		}
+	}
+	return Select(there, extra)
+}
+
 // Select chooses, among all paths of a tree, the files of configuration in the order in which they are
 // loaded. Ignored names roots that have files too, but come after the one that counts: the caller
 // hands it to layout, which warns.

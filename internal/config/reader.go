@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -17,6 +18,8 @@ type reader struct {
 	problems []Problem
 	// errors counts the problems that make the present object unusable.
 	errors int
+	// untold counts the problems beyond maxProblems.
+	untold int
 	// object and declared name the present declaration; at is the place to blame.
 	object, declared string
 	at               Span
@@ -35,11 +38,32 @@ func (r *reader) warn(name, format string, args ...any) {
 // hint is added to the problem that is reported next.
 func (r *reader) hint(s string) { r.nextHint = s }
 
+// maxProblems bounds how many problems of one file are told: a file that is something else altogether would have
+// hundreds of thousands.
+const maxProblems = 1000
+
+func (r *reader) full() bool { return len(r.problems) >= maxProblems }
+
 func (r *reader) report(sev Severity, name, short string) {
+	if r.full() {
+		r.untold++
+		r.nextHint = ""
+		return
+	}
 	r.problems = append(r.problems, Problem{Severity: sev, Name: name, Object: r.object, Declared: r.declared,
 		Line: r.at.Line, EndLine: r.at.EndLine, Column: r.at.Column,
 		Short: short, Hint: r.nextHint, Snippet: snippet(r.lines, r.at)})
 	r.nextHint = ""
+}
+
+// finish gives the problems in the order of the file, and tells of those that were not told.
+func (r *reader) finish() []Problem {
+	slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	if r.untold > 0 {
+		r.problems = append(r.problems, Problem{Severity: Error, Name: NameSyntax,
+			Short: fmt.Sprintf("there are %d further problems in this file; the first %d are told", r.untold, maxProblems)})
+	}
+	return r.problems
 }
 
 // attributes tells how each attribute of a T is read.
@@ -63,7 +87,9 @@ func read[T any](r *reader, t *T, m *node, table attributes[T], other func(p pai
 			other(p)
 			continue
 		}
-		r.hint(Suggest(p.name, slices.Collect(maps.Keys(table))))
+		if !r.full() {
+			r.hint(Suggest(p.name, slices.Collect(maps.Keys(table))))
+		}
 		r.fail(NameSyntax, "extra keys not allowed: %q is not an attribute here", p.name)
 	}
 	r.at = outer

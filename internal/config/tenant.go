@@ -216,7 +216,7 @@ func ParseTenants(path string, data []byte, opts Options) *TenantFile {
 		}
 		r.checkTenants(f)
 	}
-	for _, p := range r.problems {
+	for _, p := range r.finish() {
 		f.Problems = append(f.Problems, p.In(Source{Path: path}))
 	}
 	return f

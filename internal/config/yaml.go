@@ -20,8 +20,8 @@ const (
 	MaxBytes = 8 << 20
 	// maxDepth bounds how deep values nest.
 	maxDepth = 100
-	// maxValues bounds the values of one file after aliases are followed.
-	maxValues = 2_000_000
+	// maxValues bounds the values of one file, as written and after aliases are followed.
+	maxValues = 1_000_000
 )
 
 type kind uint8
@@ -115,6 +115,9 @@ func loadYAML(data []byte) (root *node, errs []yamlError) {
 	if line := tooDeep(data); line > 0 {
 		return nil, []yamlError{{span: Span{line, line, 1}, text: fmt.Sprintf("values are nested more than %d deep", maxDepth)}}
 	}
+	if n := signs(data); n > maxValues {
+		return nil, []yamlError{{text: fmt.Sprintf("the file has about %d values, more than the %d allowed; divide it", n, maxValues)}}
+	}
 	doc, err := parseDocument(data)
 	if err != nil {
 		return nil, []yamlError{syntaxError(err, data)}
@@ -152,6 +155,18 @@ func notText(data []byte) int {
 		i += n
 	}
 	return -1
+}
+
+// signs counts what values begin with or end at, before the library makes nodes of them that take a hundred times the
+// room: colons, dashes and commas before a space or the end of a line. Text has them too, so it is no exact count.
+func signs(data []byte) int {
+	n := 0
+	for i, c := range data {
+		if (c == ':' || c == '-' || c == ',') && (i+1 == len(data) || data[i+1] == ' ' || data[i+1] == '\n') {
+			n++
+		}
+	}
+	return n
 }
 
 // maxBrackets bounds how many flow brackets may be open at once, and how many block collections may

@@ -2,8 +2,10 @@ package layout
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/config"
@@ -140,6 +142,11 @@ func (l *Layout) checkVariant(f *placed, kind string, j *config.Job) bool {
 		l.report(f.File, kind, j.Name, j.At(attr), name, format, args...)
 		ok = false
 	}
+	noProject := func(attr, project string) {
+		text, hint := l.noProject(project)
+		l.reportHint(f.File, kind, j.Name, j.At(attr), config.NameProjectNotFound, hint, "%s", text)
+		ok = false
+	}
 	if most := l.tenant.MaxJobTimeout; most >= 0 {
 		if j.Timeout.Value > most {
 			fail("timeout", config.NameMaxTimeout, "The job %q exceeds tenant max-job-timeout %d", j.Name, most)
@@ -151,17 +158,21 @@ func (l *Layout) checkVariant(f *placed, kind string, j *config.Job) bool {
 	if n := j.Nodeset.Value.Inline; n != nil && !l.checkLabels(f, kind, j.Name, n) {
 		ok = false
 	}
-	if missing := l.unknownProjects(j); len(missing) > 0 {
-		fail("required-projects", config.NameProjectNotFound, "The project%s %s not found", plural(missing), list(missing))
+	if missing := l.unknownProjects(j); len(missing) == 1 {
+		noProject("required-projects", missing[0])
+	} else if len(missing) > 1 {
+		l.reportHint(f.File, kind, j.Name, j.At("required-projects"), config.NameProjectNotFound, l.meant(missing...),
+			"The projects %s were not found", list(missing))
+		ok = false
 	}
 	for _, iv := range j.IncludeVars.Value {
 		if iv.Project != "" && l.names[iv.Project] == nil {
-			fail("include-vars", config.NameProjectNotFound, "The project %q was not found", iv.Project)
+			noProject("include-vars", iv.Project)
 		}
 	}
 	for _, name := range j.AllowedProjects.Value {
 		if l.names[name] == nil {
-			fail("allowed-projects", config.NameProjectNotFound, "The project %q was not found", name)
+			noProject("allowed-projects", name)
 		}
 	}
 	l.checkSecrets(f, kind, j)
@@ -201,6 +212,28 @@ func (l *Layout) secretsOf(p *project) []string {
 	return out
 }
 
+// noProject tells why a name is none of a project, and what may be meant.
+func (l *Layout) noProject(name string) (text, hint string) {
+	if _, ambiguous := l.names[name]; ambiguous {
+		return fmt.Sprintf("Project name %q is ambiguous, please use the full name, with the host", name), ""
+	}
+	return fmt.Sprintf("The project %q was not found", name), l.meant(name)
+}
+
+// meant suggests the project that somebody may have meant by the first of the names that has one near.
+func (l *Layout) meant(names ...string) string {
+	known := make([]string, len(l.projects))
+	for i, p := range l.projects {
+		known[i] = p.name
+	}
+	for _, n := range names {
+		if hint := config.Suggest(n, known); hint != "" {
+			return hint
+		}
+	}
+	return ""
+}
+
 func (l *Layout) unknownProjects(j *config.Job) []string {
 	var out []string
 	for _, p := range j.RequiredProjects.Value {
@@ -211,13 +244,6 @@ func (l *Layout) unknownProjects(j *config.Job) []string {
 	return out
 }
 
-func plural(list []string) string {
-	if len(list) > 1 {
-		return "s"
-	}
-	return ""
-}
-
 func list(names []string) string {
 	out := ""
 	for i, n := range names {
@@ -226,10 +252,7 @@ func list(names []string) string {
 		}
 		out += fmt.Sprintf("%q", n)
 	}
-	if len(names) > 1 {
-		return out + " were"
-	}
-	return out + " was"
+	return out
 }
 
 // checkNodesets checks that the alternatives of nodesets exist and end.
@@ -239,13 +262,13 @@ func (l *Layout) checkNodesets(files []placed) {
 			return
 		}
 		if _, err := l.flatten(config.NodesetUse{Inline: n}, map[string]bool{n.Name: true}); err != nil {
-			l.report(f.File, "nodeset", n.Name, n.At("alternatives"), err.name, "%s", err.text)
+			l.reportHint(f.File, "nodeset", n.Name, n.At("alternatives"), err.name, err.hint, "%s", err.text)
 		}
 	})
 }
 
-// refError is why a reference leads nowhere.
-type refError struct{ name, text string }
+// refError is why a reference leads nowhere, and what may be meant.
+type refError struct{ name, text, hint string }
 
 // flatten lists the nodesets that are tried in order, alternatives depth first. A nodeset that appears
 // twice is taken for a cycle, as in Zuul.
@@ -254,10 +277,10 @@ func (l *Layout) flatten(use config.NodesetUse, seen map[string]bool) ([]job.Nod
 	if n == nil {
 		d := l.nodesets[name]
 		if d == nil {
-			return nil, &refError{config.NameNodesetNotFound, fmt.Sprintf("The nodeset %q was not found", name)}
+			return nil, &refError{config.NameNodesetNotFound, fmt.Sprintf("The nodeset %q was not found", name), config.Suggest(name, slices.Collect(maps.Keys(l.nodesets)))}
 		}
 		if seen[name] {
-			return nil, &refError{config.NameUnknown, fmt.Sprintf("Nodeset cycle detected on %q", name)}
+			return nil, &refError{config.NameUnknown, fmt.Sprintf("Nodeset cycle detected on %q", name), ""}
 		}
 		n = d.decl
 		if seen != nil {
@@ -290,12 +313,62 @@ func (l *Layout) checkJobs() {
 			l.checkParent(v)
 		}
 	}
+	l.checkCycles()
+}
+
+// checkCycles finds jobs that are their own ancestors: on all branches, or on the one of the files that define them.
+// What only regular expressions of branches bring about is told when a job is frozen on such a branch.
+func (l *Layout) checkCycles() {
+	type place struct{ name, branch string }
+	const onTheWay, done = 1, 2
+	state := map[place]int{}
+	var visit func(at place, way []string)
+	visit = func(at place, way []string) {
+		d := l.jobs[at.name]
+		if d == nil || state[at] == done {
+			return
+		}
+		state[at] = onTheWay
+		way = append(slices.Clip(way), at.name)
+		for _, v := range d.variants {
+			parent := place{v.Parent.Value, at.branch}
+			if branch, plain := v.onBranch(); parent.name == "" || !plain || branch != "" && branch != at.branch {
+				continue
+			}
+			if state[parent] == onTheWay {
+				cycle := append(slices.Clip(way[slices.Index(way, parent.name):]), parent.name)
+				l.report(v.File, "job", v.Name, v.At("parent"), config.NameJobGraph, "Job inheritance cycle: %s", strings.Join(cycle, " -> "))
+				continue
+			}
+			visit(parent, way)
+		}
+		state[at] = done
+	}
+	for _, name := range l.jobNames {
+		for _, v := range l.jobs[name].variants {
+			if branch, plain := v.onBranch(); plain {
+				visit(place{name, branch}, nil)
+			}
+		}
+	}
+}
+
+// onBranch is the one branch that a definition holds for by itself; empty, where it holds for all. Not plain: regular
+// expressions tell.
+func (v *Variant) onBranch() (branch string, plain bool) {
+	switch {
+	case len(v.Branches) == 0:
+		return "", true
+	case len(v.Branches) == 1 && v.Branches[0].Exact && !v.Branches[0].Negate:
+		return v.Branches[0].Regex, true
+	}
+	return "", false
 }
 
 func (l *Layout) checkReferences(v *Variant, kind string) {
 	if v.Nodeset.Set {
 		if _, err := l.flatten(v.Nodeset.Value, nil); err != nil {
-			l.report(v.File, kind, v.Name, v.At("nodeset"), err.name, "%s", err.text)
+			l.reportHint(v.File, kind, v.Name, v.At("nodeset"), err.name, err.hint, "%s", err.text)
 		}
 	}
 	for _, d := range v.Dependencies.Value {

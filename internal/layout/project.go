@@ -77,12 +77,11 @@ func (l *Layout) targets(f *placed, p *config.Project) ([]*project, bool) {
 	case p.Name[0] == '^':
 		out = l.matching(p.Name)
 	default:
-		t, known := l.names[p.Name]
+		t := l.names[p.Name]
 		if t == nil {
-			if known {
-				return fail(config.NameProjectNotFound, "Project name %q is ambiguous, please use the full name, with the host", p.Name)
-			}
-			return fail(config.NameProjectNotFound, "The project %q was not found", p.Name)
+			text, hint := l.noProject(p.Name)
+			l.reportHint(f.File, "project", p.Name, p.At("name"), config.NameProjectNotFound, hint, "%s", text)
+			return nil, false
 		}
 		out = []*project{t}
 	}

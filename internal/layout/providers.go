@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/gozer-ci/gozer/internal/config"
 )
@@ -72,16 +74,55 @@ func (l *Layout) addProviderObjects(files []placed) {
 			return a.Parent == b.Parent && a.Abstract == b.Abstract && sum(a.Data) == sum(b.Data)
 		})
 	})
+	l.checkSections(files)
 	each(l, files, "provider", func(f *placed) []*config.Provider { return f.Providers }, l.addProvider)
+}
+
+// suggestOf is what may be meant by a name among those of a map.
+func suggestOf[T any](name string, known map[string]T) string {
+	return config.Suggest(name, slices.Collect(maps.Keys(known)))
+}
+
+// checkSections finds sections without a parent, with one in another project, and those that are their own ancestors,
+// whether some provider uses them or not.
+func (l *Layout) checkSections(files []placed) {
+	known := l.providers.sections
+	each(l, files, "section", func(f *placed) []*config.Section { return f.Sections }, func(f *placed, s *config.Section) {
+		d := known[s.Name]
+		if d == nil || d.decl != s || s.Parent == "" {
+			return
+		}
+		p := known[s.Parent]
+		switch {
+		case p == nil:
+			l.reportHint(f.File, "section", s.Name, s.At("parent"), config.NameUnknown, suggestOf(s.Parent, known), "The section %q was not found", s.Parent)
+			return
+		case p.origin != f.project:
+			l.report(f.File, "section", s.Name, s.At("parent"), config.NameUnknown,
+				"The section %q is in %s; a section and its parent must be in one project", s.Parent, p.origin.name)
+			return
+		}
+		way := []string{s.Name}
+		for n := s.Parent; n != "" && known[n] != nil; n = known[n].decl.Parent {
+			way = append(way, n)
+			if n == s.Name {
+				l.report(f.File, "section", s.Name, s.At("parent"), config.NameUnknown, "Section cycle: %s", strings.Join(way, " -> "))
+				return
+			}
+			if len(way) > len(known) {
+				return // it leads into a cycle that it is no part of
+			}
+		}
+	})
 }
 
 func (l *Layout) addLabel(f *placed, v *config.Label) {
 	if l.providers.images[v.Image] == nil {
-		l.report(f.File, "label", v.Name, v.At("image"), config.NameUnknown, "The image %q was not found", v.Image)
+		l.reportHint(f.File, "label", v.Name, v.At("image"), config.NameUnknown, suggestOf(v.Image, l.providers.images), "The image %q was not found", v.Image)
 		return
 	}
 	if l.providers.flavors[v.Flavor] == nil {
-		l.report(f.File, "label", v.Name, v.At("flavor"), config.NameUnknown, "The flavor %q was not found", v.Flavor)
+		l.reportHint(f.File, "label", v.Name, v.At("flavor"), config.NameUnknown, suggestOf(v.Flavor, l.providers.flavors), "The flavor %q was not found", v.Flavor)
 		return
 	}
 	unique(l, l.providers.labels, "label", f, &v.Object, v, func(a, b *config.Label) bool {

@@ -89,16 +89,9 @@ func (s *Service) input(ctx context.Context, name string, src *Sources) (layout.
 	return in, nil
 }
 
-// branch parses the files of a branch that count, in load order. An empty file is as good as none: another
-// place may have the configuration.
+// branch parses the files of a branch that count, in load order.
 func (s *Service) branch(x *config.TenantProject, p change.Project, name string, text map[string]string) layout.BranchInput {
-	var there []string
-	for path, t := range text {
-		if t != "" || config.Ignores(path) {
-			there = append(there, path)
-		}
-	}
-	paths, ignored := config.Select(there, x.ExtraConfigPaths)
+	paths, ignored := config.SelectFiles(text, x.ExtraConfigPaths)
 	b := layout.BranchInput{Name: name, Ignored: ignored}
 	for _, path := range paths {
 		b.Files = append(b.Files, s.content(text[path]).At(job.Source{Project: p, Branch: name, Path: path, Trusted: x.Trusted}))
