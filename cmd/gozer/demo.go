@@ -137,6 +137,9 @@ func runDemo(cmd *cobra.Command, set *settings.Settings, level string, once bool
 		<-told
 	}
 	switch {
+	case cmd.Context().Err() != nil && played != nil: // told to stop, in whose middle ever
+		fmt.Fprintf(out, "\nStopped. The same command goes on from here.\n")
+		return err
 	case played != nil && !errors.Is(played, context.Canceled):
 		return fmt.Errorf("the story stopped: %w", played)
 	case played != nil && err == nil && !started:

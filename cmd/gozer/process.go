@@ -23,6 +23,7 @@ import (
 
 	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/forge"
+	"github.com/gozer-ci/gozer/internal/git"
 	"github.com/gozer-ci/gozer/internal/history"
 	"github.com/gozer-ci/gozer/internal/joblog"
 	"github.com/gozer-ci/gozer/internal/kv"
@@ -76,6 +77,9 @@ func open(ctx context.Context, set *settings.Settings, roles []string, log *slog
 			p.close()
 		}
 	}()
+	if _, err := git.Version(ctx, ""); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(set.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
