@@ -25,14 +25,14 @@ func (st *stepper) requirementsMet(it *Item, j *job.Job, js *JobState) bool {
 			x = twin
 		}
 		if !provided(x, j) {
-			st.wait(it, js, "requirements: "+strings.Join(j.Requires, ", "))
+			st.wait(it, js, waitingRequirements+strings.Join(j.Requires, ", "))
 			return false
 		}
 	}
 	if len(unknown) == 0 || js.Found {
 		return true
 	}
-	st.wait(it, js, "requirements: "+strings.Join(j.Requires, ", "))
+	st.wait(it, js, waitingRequirements+strings.Join(j.Requires, ", "))
 	if js.Lookup == "" {
 		js.Lookup = st.id()
 		st.touch(it)

@@ -13,7 +13,8 @@ func (st *stepper) provision(it *Item) {
 	if st.s.Paused != "" {
 		return
 	}
-	if ahead := st.liveAhead(it); ahead != nil && st.holding(ahead) {
+	ahead := st.liveAhead(it)
+	if it.held = ahead != nil && st.holding(ahead); it.held {
 		return
 	}
 	bs := it.Buildset
@@ -41,9 +42,14 @@ func (st *stepper) provision(it *Item) {
 	}
 }
 
+// What jobs wait for; where something follows the colon, it is the names.
 const (
-	waitingSlot     = "parallel jobs"
-	waitingExecutor = "executor"
+	waitingSlot         = "parallel jobs"
+	waitingExecutor     = "executor"
+	waitingDependencies = "dependencies: "
+	waitingNodes        = "node request: "
+	waitingSemaphores   = "semaphores: "
+	waitingRequirements = "requirements: "
 )
 
 // wait notes why the job does not run yet.
@@ -80,8 +86,10 @@ func (st *stepper) holding(it *Item) bool {
 			return false
 		}
 		for _, j := range g.Jobs {
-			b := it.Buildset.Jobs[j.ID].Build
-			if j.HoldFollowingChanges && (b == nil || b.Result != Success) {
+			if !j.HoldFollowingChanges {
+				continue
+			}
+			if b := it.Buildset.Jobs[j.ID].Build; b == nil || b.Result != Success {
 				return true
 			}
 		}
@@ -113,7 +121,7 @@ func (st *stepper) parentsDone(it *Item, j *job.Job, js *JobState) bool {
 		}
 	}
 	if len(open) > 0 {
-		st.wait(it, js, "dependencies: "+strings.Join(open, ", "))
+		st.wait(it, js, waitingDependencies+strings.Join(open, ", "))
 	}
 	return len(open) == 0 && !blocked
 }
@@ -127,7 +135,7 @@ func (st *stepper) request(it *Item, j *job.Job, js *JobState) {
 		return
 	}
 	js.NodeRequest = st.id()
-	js.Waiting = "node request: " + js.NodeRequest
+	js.Waiting = waitingNodes + js.NodeRequest
 	js.Relative = st.relativePriority(it)
 	e := &RequestNodes{
 		Item: it.ID, Buildset: it.Buildset.ID, Job: j.ID, JobName: j.Name, Request: js.NodeRequest,
@@ -241,6 +249,9 @@ func (st *stepper) start(it *Item, j *job.Job, js *JobState) {
 		st.settle(it, j)
 		return
 	}
+	if st.s.running != nil {
+		st.s.running[b.ID] = it.ID
+	}
 	bs := it.Buildset
 	e := &Start{
 		Item: it.ID, Buildset: bs.ID, Build: b.ID, Attempt: b.Attempt, Job: j,
@@ -275,7 +286,7 @@ func (st *stepper) relativePriority(it *Item) int {
 }
 
 func (st *stepper) relativePriorities() map[ItemID]int {
-	out := map[ItemID]int{}
+	out := make(map[ItemID]int, len(st.s.Items))
 	ahead := map[string]int{}
 	for _, q := range st.s.Queues {
 		for i, id := range q.Items {
@@ -330,6 +341,9 @@ func coarse(n int) int {
 
 // reprioritize tells suppliers where outstanding requests have moved.
 func (st *stepper) reprioritize() {
+	if !st.moved {
+		return
+	}
 	for _, q := range st.s.Queues {
 		for _, id := range q.Items {
 			it := st.s.Items[id]

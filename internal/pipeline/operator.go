@@ -144,7 +144,7 @@ func (st *stepper) promote(in *Promote) {
 	if len(queues) > 0 {
 		rest := slices.DeleteFunc(st.s.Queues, func(q *Queue) bool { return slices.Contains(queues, q) })
 		st.s.Queues = append(slices.Clone(queues), rest...)
-		st.relative = nil
+		st.relative, st.moved = nil, true
 		st.version++
 	}
 }

@@ -16,8 +16,14 @@ const severityWarning = "warning"
 func (st *stepper) prepare(it *Item) bool {
 	bs := it.Buildset
 	if bs.Phase != PhaseReady && bs.Phase != PhaseProblem && st.brokenAhead(it) {
-		bs.Phase = PhaseProblem
+		st.spoil(bs)
 		bs.Problems = []Problem{{Text: "This change depends on a change with an invalid configuration.\n"}}
+		st.touch(it)
+	}
+	if a := st.item(it.Ahead); a != nil && !a.Live && a.Buildset.Conflict != "" && bs.Phase != PhaseReady && bs.Phase != PhaseProblem {
+		// Nobody would ever tell of the context's layout: what does not merge by now blocks what needs it.
+		st.spoil(bs)
+		bs.Conflict = a.Buildset.Conflict
 		st.touch(it)
 	}
 	if bs.Phase == PhaseNew {
@@ -27,6 +33,12 @@ func (st *stepper) prepare(it *Item) bool {
 		st.askLayout(it)
 	}
 	return bs.Phase == PhaseReady && it.Live
+}
+
+// spoil ends the preparation of a buildset, which concerns those that build on it.
+func (st *stepper) spoil(bs *Buildset) {
+	bs.Phase = PhaseProblem
+	st.everything = true
 }
 
 // brokenAhead tells whether the item ahead has an invalid configuration.
@@ -70,17 +82,27 @@ func (st *stepper) lineage(it *Item) []*Item {
 	return out
 }
 
+// operations are those of the item ahead, as it was told to make them, so that both make the same commits,
+// without what landed meanwhile; and the item's own.
 func (st *stepper) operations(it *Item) []MergeOp {
-	var ops []MergeOp
-	for _, x := range st.lineage(it) {
-		for _, c := range st.changes(x) {
-			mode := st.s.Tenant.Projects[c.Project.Canonical()].MergeMode
-			ops = append(ops, MergeOp{
-				Key: c.Key(), Item: x.ID, Project: c.Project, Branch: c.Branch, Ref: c.Ref, Commit: c.Commit,
-				Mode: mode, Number: c.Number, Patchset: c.Patchset, Message: c.Message,
-				NewRev: c.NewRev, OldRev: c.OldRev, Time: x.Buildset.Configured,
-			})
+	own := st.changes(it)
+	var ahead []MergeOp
+	if a := st.item(it.Ahead); a != nil {
+		if ahead = a.Buildset.Operations; ahead == nil {
+			ahead = st.operations(a)
 		}
+		for len(ahead) > 0 && st.s.Items[ahead[0].Item] == nil {
+			ahead = ahead[1:]
+		}
+	}
+	ops := make([]MergeOp, len(ahead), len(ahead)+len(own))
+	copy(ops, ahead)
+	for _, c := range own {
+		ops = append(ops, MergeOp{
+			Key: c.Key(), Item: it.ID, Project: c.Project, Branch: c.Branch, Ref: c.Ref, Commit: c.Commit,
+			Mode: st.s.Tenant.Projects[c.Project.Canonical()].MergeMode, Number: c.Number, Patchset: c.Patchset,
+			Message: c.Message, NewRev: c.NewRev, OldRev: c.OldRev, Time: it.Buildset.Configured,
+		})
 	}
 	return ops
 }
@@ -173,7 +195,8 @@ func (st *stepper) merged(in *Merged) {
 		bs.Files[k] = f
 	}
 	if in.Conflict != "" {
-		bs.Conflict, bs.Phase = in.Conflict, PhaseProblem
+		st.spoil(bs)
+		bs.Conflict = in.Conflict
 		return
 	}
 	bs.Merge, bs.Phase = in.Result, PhaseLayout
@@ -312,7 +335,7 @@ func (st *stepper) configured(in *Configured) {
 		}
 	}
 	if len(bs.Problems) > 0 {
-		bs.Phase = PhaseProblem
+		st.spoil(bs)
 		return
 	}
 	st.freeze(it, in.Graph)
@@ -363,7 +386,8 @@ func (st *stepper) repoStated(in *RepoStated) {
 	}
 	st.touch(it)
 	if in.Problem != "" {
-		bs.Conflict, bs.Phase = in.Problem, PhaseProblem
+		st.spoil(bs)
+		bs.Conflict = in.Problem
 		return
 	}
 	if bs.Merge == nil {

@@ -42,9 +42,18 @@ func (st *stepper) processQueue(q *Queue) {
 		if it == nil {
 			continue
 		}
+		if st.rests(q, it, position, nnfi) {
+			position++
+			if len(it.Failing) == 0 {
+				nnfi = it
+			}
+			continue
+		}
+		it.rests = true // unless it is touched
 		nnfi = st.processItem(q, it, position, nnfi)
 		if st.s.Items[id] != nil {
 			position++
+			it.rests = it.rests && st.mayRest(it)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func (st *stepper) append(q *Queue, keys []change.Key, live bool, ev event.Ref) 
 	q.Items = append(q.Items, it.ID)
 	st.s.Items[it.ID] = it
 	st.touch(it)
-	st.relative = nil
+	st.relative, st.moved = nil, true
 	return it
 }
 

@@ -10,6 +10,7 @@ func (st *stepper) reconfigure(in *Reconfigure) {
 	s.Settings, s.Tenant = in.Settings, in.Tenant
 	s.Failures, s.Disabled = 0, false
 	st.strategy, st.allowed, st.relative = StrategyFor(&s.Settings), nil, nil
+	st.moved, st.everything = true, true
 	st.version++
 	old := s.Queues
 	s.Queues = nil

@@ -61,7 +61,7 @@ func (st *stepper) forget(it *Item) {
 	st.unlink(it)
 	it.Dequeued = st.now
 	delete(st.s.Items, it.ID)
-	st.relative = nil
+	st.relative, st.moved = nil, true
 	if q != nil {
 		q.Items = without(q.Items, it.ID)
 		st.dropEmpty(q)
@@ -121,6 +121,7 @@ func (st *stepper) stopJob(it *Item, j *job.Job) {
 		return
 	}
 	b.Result, b.Canceled, b.Paused, b.Ended = Canceled, true, false, st.now
+	delete(st.s.running, b.ID)
 	st.emit(&Cancel{Build: b.ID})
 	if st.s.Stopping == nil {
 		st.s.Stopping = map[BuildID]Stopping{}

@@ -9,11 +9,13 @@ import (
 // build finds a build that is still running, by its id. Builds of former buildsets are not found: news
 // about them is late.
 func (st *stepper) build(id BuildID) (*Item, *job.Job, *Build) {
-	for _, it := range st.s.Items {
-		for jid, js := range it.Buildset.Jobs {
-			if js.Build != nil && js.Build.ID == id && js.Build.Result == "" {
-				return it, it.Buildset.Graph.Job(jid), js.Build
-			}
+	it := st.running(id)
+	if it == nil || it.Buildset.Graph == nil {
+		return nil, nil, nil
+	}
+	for _, j := range it.Buildset.Graph.Jobs {
+		if b := it.Buildset.Jobs[j.ID].Build; b != nil && b.ID == id && b.Result == "" {
+			return it, j, b
 		}
 	}
 	return nil, nil, nil
@@ -59,6 +61,7 @@ func (st *stepper) buildEnded(in *BuildEnded) {
 	if b == nil {
 		return
 	}
+	delete(st.s.running, b.ID)
 	st.touch(it)
 	b.Result, b.Ended, b.Detail, b.Warnings, b.Held = in.Result, in.At, in.Detail, in.Warnings, in.Held
 	if !in.Started.IsZero() {

@@ -15,7 +15,7 @@ func (st *stepper) acquire(it *Item, j *job.Job, early bool) bool {
 	for _, n := range names {
 		if !slices.Contains(js.Semaphores, n) && len(st.sem.Holders[n]) >= st.s.Tenant.semaphoreMax(n) {
 			st.releaseSemaphores(it, j)
-			st.wait(it, js, "semaphores: "+n)
+			st.wait(it, js, waitingSemaphores+n)
 			return false
 		}
 	}

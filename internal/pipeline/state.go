@@ -41,6 +41,9 @@ type State struct {
 	Stopping map[BuildID]Stopping `json:"stopping,omitempty"`
 	// Paused: an operator stopped the queue from starting anything new, for this reason.
 	Paused string `json:"paused,omitempty"`
+
+	// running finds the item of a build that has no result; nil: not known, as after reading the state back.
+	running map[BuildID]ItemID
 }
 
 // Stopping is what a canceled build still holds until it has ended.
@@ -104,6 +107,10 @@ type Item struct {
 	Moved int `json:"moved,omitempty"`
 	// Failing lists why items behind do not build on this one; empty: it is fine so far.
 	Failing []string `json:"failing,omitempty"`
+
+	// rests and held are what the last look at the item found, see (*stepper).rests; false where it is not
+	// known, as after reading the state back.
+	rests, held bool
 }
 
 // Phase is how far a buildset has come in being prepared.

@@ -36,6 +36,10 @@ type stepper struct {
 	strategy Strategy
 	// relative is the relative priority of items, nil until asked for and after items moved.
 	relative map[ItemID]int
+	// moved: items came, went or changed places. everything: the input may concern every item; learned are
+	// the changes of which it brought news.
+	moved, everything bool
+	learned           map[change.Key]bool
 	// released are semaphores that became free; allowed, the votes that success here brings.
 	released []string
 	allowed  []string
@@ -73,7 +77,7 @@ func (st *stepper) apply(in Input) {
 	case *Promote:
 		st.promote(in)
 	case *Pause:
-		st.s.Paused = in.Reason
+		st.s.Paused, st.everything = in.Reason, true
 	case *Reconfigure:
 		st.reconfigure(in)
 	case *Wake:
@@ -105,6 +109,7 @@ func (st *stepper) emit(e Effect) { st.effects = append(st.effects, e) }
 // touch notes that the step changed the item.
 func (st *stepper) touch(it *Item) {
 	st.version++
+	it.rests = false
 	if !st.marked[it.ID] {
 		st.marked[it.ID] = true
 		st.touched = append(st.touched, it.ID)
@@ -114,9 +119,15 @@ func (st *stepper) touch(it *Item) {
 // learn takes in what the forges say of changes now.
 func (st *stepper) learn(list []*change.Change) {
 	for _, c := range list {
-		if c != nil {
-			st.s.Changes[c.Key()] = c
+		if c == nil {
+			continue
 		}
+		k := c.Key()
+		st.s.Changes[k] = c
+		if st.learned == nil {
+			st.learned = map[change.Key]bool{}
+		}
+		st.learned[k] = true
 	}
 }
 
