@@ -37,6 +37,9 @@ func (st *stepper) mayRest(it *Item) bool {
 	case PhaseLayout:
 		return bs.Asked
 	case PhaseReady:
+		if preparing(st.liveAhead(it)) {
+			return false
+		}
 		for _, js := range bs.Jobs {
 			if js.Build == nil && (strings.HasPrefix(js.Waiting, waitingSemaphores) || strings.HasPrefix(js.Waiting, waitingRequirements)) {
 				return false
