@@ -1,0 +1,96 @@
+// Package demo_test runs the binary as people do: it plays the story of `gozer demo`, interrupts it, kills it, and
+// starts it where it cannot work.
+package demo_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestTheStory is told in three runs over one folder: Ctrl-C in the middle of the gate, SIGKILL in the middle of the
+// deployment, and then to its end.
+func TestTheStory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute or two")
+	}
+	w := newWorkshop(t)
+	w.must(t, "ansible", "install")
+	data := filepath.Join(t.TempDir(), "demo")
+	args := []string{"demo", "--once", "--data", data, "--listen", freePort(t)}
+
+	first := w.start(t, args...)
+	first.until(t, "3. Three changes", 3*time.Minute)
+	first.signal(t, syscall.SIGINT) // as a terminal does: to all of the group
+	if code := first.end(t, time.Minute); code != 0 {
+		t.Errorf("interrupted, it ended with %d, want 0", code)
+	}
+	w.nothingLeft(t, data)
+
+	second := w.start(t, args...)
+	second.until(t, "success  infra-prod-base", 4*time.Minute)
+	second.kill(t)
+	w.nothingLeft(t, data)
+
+	third := w.start(t, args...)
+	if code := third.end(t, 6*time.Minute); code != 0 {
+		t.Fatalf("the third run ended with %d, want 0", code)
+	}
+	w.nothingLeft(t, data)
+	for _, want := range []string{
+		"merged   2,1", "refused  3,1", "merged   4,1", "main is exactly the commits that the gate tested",
+		"critical path", "infra-prod-service-grafana", "The story took",
+	} {
+		if !strings.Contains(third.output(), want) {
+			t.Errorf("the story does not say %q", want)
+		}
+	}
+}
+
+func TestWhereItCannotWork(t *testing.T) {
+	w := newWorkshop(t)
+	port := freePort(t)
+	taken := listen(t)
+	for _, c := range []struct {
+		name string
+		env  []string
+		args []string
+		says []string
+	}{
+		{"a port that is taken", nil, []string{"demo", "--once", "--listen", taken}, []string{taken, "in use", "--listen"}},
+		{"no Ansible", []string{"GOZER_CACHE=" + t.TempDir()}, []string{"demo", "--once", "--listen", port}, []string{"gozer ansible install"}},
+		{"no bubblewrap", []string{"PATH=" + w.path(t, "git", "ssh", "openssl", "python3", "sh"), "GOZER_CACHE=" + w.cacheWithAnsible(t)},
+			[]string{"demo", "--once", "--listen", port}, []string{"bubblewrap", "install"}},
+		{"no git", []string{"PATH=" + w.path(t, "sh"), "GOZER_CACHE=" + w.cacheWithAnsible(t)},
+			[]string{"demo", "--once", "--listen", port}, []string{"git", "install git 2.38"}},
+		{"data of a newer version", nil, []string{"server", "--config", w.newerData(t, port)}, []string{"format 999", "start the newer gozer"}},
+		{"a configuration that is not there", nil, []string{"server", "--config", "/nonexistent/gozer.yaml"}, []string{"/nonexistent/gozer.yaml"}},
+		{"a role that does not exist", nil, []string{"server", "--config", w.config(t, port), "--roles", "shedular"}, []string{"shedular", "scheduler"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cmd := exec.Command(w.gozer, c.args...)
+			cmd.Env = append(append(os.Environ(), "TMPDIR="+t.TempDir()), c.env...)
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatalf("it worked:\n%s", out)
+			}
+			if code := cmd.ProcessState.ExitCode(); code != 2 {
+				t.Errorf("exit code %d, want 2", code)
+			}
+			said := lastLine(string(out))
+			if !strings.HasPrefix(said, "gozer: ") {
+				t.Errorf("the last line is no message:\n%s", out)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(said, s) {
+					t.Errorf("the message does not name %q: %s", s, said)
+				}
+			}
+		})
+	}
+	w.nothingLeft(t, w.dir)
+}
