@@ -49,8 +49,8 @@ type Refresh struct {
 	Token   string           `json:"token,omitempty"`
 }
 
-// Dequeue removes the item with this change (any patch set if Key has none is not possible: exact), or
-// this ref.
+// Dequeue removes the first item with this change at exactly this patch set, or with this ref at whatever
+// revision.
 type Dequeue struct {
 	Key change.Key `json:"key"`
 	// Superseded: another pipeline that supersedes this one has the change now; else an operator asked.

@@ -221,7 +221,7 @@ func (st *stepper) noBuild(j *job.Job, js *JobState, r Result, detail string) *B
 
 // run starts every job of the item whose nodes are there and whose semaphores can be had.
 func (st *stepper) run(it *Item) {
-	if st.s.Paused != "" {
+	if st.s.Paused != "" || it.held {
 		return
 	}
 	bs := it.Buildset
@@ -230,7 +230,7 @@ func (st *stepper) run(it *Item) {
 		if js.Build != nil || !js.NodesReady {
 			continue
 		}
-		if st.parentsDone(it, j, js) && st.acquire(it, j, false) {
+		if st.requirementsMet(it, j, js) && st.parentsDone(it, j, js) && st.acquire(it, j, false) {
 			st.start(it, j, js)
 		}
 	}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/event"
@@ -108,15 +109,25 @@ func (st *stepper) enqueueInput(in *Enqueue) {
 	}
 }
 
-// dequeueInput removes the first live item with the change or ref.
+// dequeueInput removes the first live item with the change, or with the ref at whatever revision.
 func (st *stepper) dequeueInput(in *Dequeue) {
+	ref := refOf(in.Key)
 	st.eachItem(func(_ *Queue, it *Item) bool {
-		if !it.Live || !slices.Contains(it.Changes, in.Key) {
+		if !it.Live || !slices.ContainsFunc(it.Changes, func(k change.Key) bool { return k == in.Key || (ref != "" && refOf(k) == ref) }) {
 			return true
 		}
 		st.remove(it)
 		return false
 	})
+}
+
+// refOf is the key of a branch, tag or other ref without its revision; empty for changes.
+func refOf(k change.Key) string {
+	space, at := strings.LastIndexByte(string(k), ' '), strings.LastIndexByte(string(k), '@')
+	if at < space || !strings.HasPrefix(string(k[space+1:]), "refs/") {
+		return ""
+	}
+	return string(k[:at])
 }
 
 // promote puts changes to the front of their queues: semantics 2.14. Items at the front that are there

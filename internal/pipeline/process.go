@@ -150,10 +150,11 @@ func (st *stepper) fail(q *Queue, it *Item) {
 	st.dequeue(it)
 }
 
-// requeue asks for changes of an item that left to be enqueued anew.
+// requeue asks for changes of an item that left to be enqueued anew. They met the requirements before, so
+// they need not meet them again.
 func (st *stepper) requeue(it *Item, keys []change.Key) {
 	if it.Live && len(keys) > 0 {
-		st.emit(&Requeue{Keys: keys, Event: it.Event})
+		st.emit(&Requeue{Keys: keys, Event: it.Event, Force: true})
 	}
 }
 
