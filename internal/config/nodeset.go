@@ -67,7 +67,7 @@ func (r *reader) nodes(n *Nodeset, v *node) {
 		for _, name := range d.Names {
 			switch {
 			case name == "localhost":
-				r.fail(NameUnknown, "Nodes named %q are not allowed", name)
+				r.fail(NameUnknown, "Nodes named '%s' are not allowed", name)
 			case seen[name]:
 				r.fail(NameDuplicateNode, "Node named %q appears multiple times in the nodeset", name)
 			}
@@ -101,7 +101,7 @@ func (r *reader) checkGroups(n *Nodeset) {
 	for _, g := range n.Groups {
 		switch {
 		case strings.Contains(g.Name, "localhost"):
-			r.fail(NameUnknown, "Groups named %q are not allowed", g.Name)
+			r.fail(NameUnknown, "Groups named '%s' are not allowed", g.Name)
 		case seen[g.Name]:
 			r.fail(NameDuplicateGroup, "Group named %q appears multiple times in the nodeset", g.Name)
 		}

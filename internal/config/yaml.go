@@ -389,7 +389,7 @@ func (l *loader) mapping(n *yaml.Node, out *node, depth int) bool {
 			key = key.Alias
 		}
 		if key.Kind != yaml.ScalarNode {
-			l.fail(key, "a dictionary key must be a plain value")
+			l.fail(key, "while constructing a mapping, found unhashable key: a key must be a plain value, not a list or dictionary")
 			ok = false
 			continue
 		}

@@ -96,7 +96,7 @@ func (g *Graph) Check() error {
 	done := map[ID]bool{}
 	for _, j := range g.Jobs {
 		if c := g.cycle(j.ID, nil, done); c != nil {
-			return fmt.Errorf("dependency cycle: %v", c)
+			return fmt.Errorf("dependency cycle detected in job %s: %v", c[0], c)
 		}
 	}
 	return nil

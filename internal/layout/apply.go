@@ -141,11 +141,11 @@ func (f *frozen) permit(v *Variant) *freezeError {
 	}
 	for _, a := range v.Attrs {
 		if f.control[a.Name] {
-			return fail(a.Name, "Unable to modify final attribute %s of job %s", a.Name, f.Name)
+			return fail(a.Name, "Unable to modify job %s attribute %s, which is final, with a variant of %s", f.Name, a.Name, v.File.Source.Project.Name)
 		}
 	}
 	if v.Protected.Set && !v.Protected.Value && f.protectedBy != nil {
-		return fail("protected", "Unable to reset the protected attribute of job %s", f.Name)
+		return fail("protected", "Unable to reset protected attribute of job %s", f.Name)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/job"
@@ -32,7 +33,7 @@ func (z *freezer) finish(g *job.Graph) *freezeError {
 	}
 	if err := g.Check(); err != nil {
 		i := slices.IndexFunc(z.candidates, func(c *candidate) bool { return len(c.Dependencies) > 0 })
-		return &freezeError{z.candidates[i].attached, "dependencies", err.Error()}
+		return &freezeError{z.candidates[i].attached, "dependencies", sentence(err.Error())}
 	}
 	g.Projects = z.projects(g)
 	return nil
@@ -203,4 +204,12 @@ func (z *freezer) projects(g *job.Graph) []change.Project {
 	}
 	slices.SortFunc(out, func(a, b change.Project) int { return cmp.Compare(a.Canonical(), b.Canonical()) })
 	return out
+}
+
+// sentence begins with a capital letter.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }

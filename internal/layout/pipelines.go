@@ -45,7 +45,7 @@ func (l *Layout) checkConnections(f *placed, p *config.Pipeline) bool {
 		}
 		for _, u := range uses {
 			if !slices.Contains(allowed.Value, u.Connection) {
-				l.report(f.File, "pipeline", p.Name, u.Span, name, "Unknown %s named %q: the tenant allows %v", kind, u.Connection, allowed.Value)
+				l.report(f.File, "pipeline", p.Name, u.Span, name, "Unknown connection named %q: the %ss that the tenant allows are %v", u.Connection, kind, allowed.Value)
 				ok = false
 			}
 		}
