@@ -11,14 +11,11 @@ import (
 
 // text is what a report says to one of the item's changes, for reporters that take free text.
 func (st *stepper) text(it *Item, c *change.Change, a Action) Text {
-	body := st.intro(it, c, a)
 	var t Text
-	if a == ReportSuccess || a == ReportFailure || a == ReportConfigError || a == ReportMergeConflict || a == ReportDisabled {
-		var warnings []string
-		t.FileComments, warnings = st.fileComments(it, c)
-		body += st.appendix(it, warnings)
-	}
-	if f := st.s.Settings.Messages.Footer; f != "" && a != ReportEnqueue && a != ReportStart {
+	var warnings []string
+	t.FileComments, warnings = st.fileComments(it, c)
+	body := st.intro(it, c, a) + st.appendix(it, warnings)
+	if f := st.s.Settings.Messages.Footer; f != "" {
 		body += "\n" + f
 	}
 	t.Message = body
@@ -167,7 +164,7 @@ func (st *stepper) jobLine(j *job.Job, b *Build) string {
 	switch {
 	case b.Result == Success && j.SuccessMessage != "":
 		result = j.SuccessMessage
-	case b.Result == Failure && j.FailureMessage != "":
+	case b.Result != Success && j.FailureMessage != "":
 		result = j.FailureMessage
 	}
 	line := "- " + j.Name + " " + st.s.Tenant.WebRoot + "build/" + string(b.ID) + " : " + result

@@ -23,7 +23,9 @@ func (st *stepper) report(q *Queue, it *Item) (awaiting bool) {
 	if disabled {
 		reporters = st.s.Settings.Reporters[ReportDisabled]
 	}
-	st.count(result)
+	if it.Blocked == "" && !it.MissingRequirements {
+		st.count(result)
+	}
 	merges := st.s.Settings.Manager == Dependent && result == Success && len(reporters) > 0 && !disabled
 	r := st.send(it, action, reporters)
 	if r == nil || !merges {
@@ -65,7 +67,7 @@ func (st *stepper) inPipeline(it *Item) bool {
 	})
 }
 
-// count keeps the number of consecutive failures. The one that reaches the limit is still reported as
+// count keeps the number of consecutive failures of jobs. The one that reaches the limit is still reported as
 // usual; later ones go to the disabled reporters.
 func (st *stepper) count(r Result) {
 	switch r {

@@ -167,23 +167,9 @@ func (d *desk) handle(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	matched := map[string]bool{}
-	for _, name := range d.layout.Match(e, c, now) {
-		matched[name] = true
-	}
-	var targets []string
-	for _, name := range d.record.Pipelines {
-		concerned := matched[name] || e.PatchsetCreated() || e.Abandoned() || e.MessageChanged
-		if !concerned && c != nil && c.IsChange() {
-			// What the forge tells of a change may have altered: votes, or that it is work in progress.
-			if concerned, err = d.Store.Knows(ctx, d.tenant, name, c.Key()); err != nil {
-				return nil, err
-			}
-		}
-		if concerned {
-			targets = append(targets, name)
-		}
+	targets, matched, err := d.targets(ctx, e, c)
+	if err != nil {
+		return nil, err
 	}
 	ops, err := d.merged(ctx, e)
 	if err != nil || len(targets) == 0 {
@@ -211,6 +197,29 @@ func (d *desk) handle(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 		ops = append(ops, more...)
 	}
 	return ops, nil
+}
+
+// targets are the pipelines that must know of an event: those of which a trigger matched, and those that
+// have something to do with its change. What the forge says of that may be otherwise now (a vote was taken
+// back), and an older patch set of it must go.
+func (d *desk) targets(ctx context.Context, e *event.Event, c *change.Change) (targets []string, matched map[string]bool, err error) {
+	matched = map[string]bool{}
+	for _, name := range d.layout.Match(e, c, time.Now()) {
+		matched[name] = true
+	}
+	tells := e.PatchsetCreated() || e.Abandoned() || e.MessageChanged
+	for _, name := range d.record.Pipelines {
+		ok := matched[name] || tells
+		if !ok && c != nil && c.IsChange() {
+			if ok, err = d.Store.Concerns(ctx, d.tenant, name, c.Key()); err != nil {
+				return nil, nil, err
+			}
+		}
+		if ok {
+			targets = append(targets, name)
+		}
+	}
+	return targets, matched, nil
 }
 
 func (d *desk) closure() *closure {

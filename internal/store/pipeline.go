@@ -256,6 +256,22 @@ func (s *Store) Knows(ctx context.Context, tenant, name string, k change.Key) (b
 	return ok, nil
 }
 
+// Concerns tells whether a pipeline has something to do with a change: an item of it, or one that depends on
+// it; or, what will be so, since inputs wait that nobody has looked at.
+func (s *Store) Concerns(ctx context.Context, tenant, name string, k change.Key) (bool, error) {
+	for _, q := range []kv.Query{
+		{Key: PipelinePrefix(tenant, name) + "change/" + hashName(string(k))},
+		{Prefix: InboxPrefix(tenant, name), Limit: 1},
+	} {
+		q.KeysOnly = true
+		r, err := s.kv.Range(ctx, q)
+		if err != nil || len(r.KVs) > 0 {
+			return len(r.KVs) > 0, err
+		}
+	}
+	return false, nil
+}
+
 type rawPipeline struct {
 	rev    int64
 	steps  int64

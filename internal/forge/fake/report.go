@@ -40,7 +40,7 @@ func (f *Forge) Report(ctx context.Context, r forge.Report) (forge.Outcome, erro
 }
 
 func (f *Forge) say(c *Change, r forge.Report) {
-	if r.Message != "" {
+	if comment, set := r.Options["comment"].(bool); r.Message != "" && (comment || !set) {
 		c.Messages = append(c.Messages, r.Message)
 		c.Reports++
 	}
