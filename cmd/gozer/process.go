@@ -204,7 +204,7 @@ func (p *process) openLogs(ctx context.Context) error {
 		return fmt.Errorf("open the blob store %s: %w", p.set.Blobs.URL, err)
 	}
 	p.onClose(bucket.Close)
-	p.logs, err = joblog.New(joblog.Config{Dir: filepath.Join(p.set.Data, "logs"), Bucket: bucket, Log: p.log})
+	p.logs, err = joblog.New(joblog.Config{Dir: filepath.Join(p.set.Data, "logs"), Bucket: bucket, Elsewhere: p.elsewhere, Log: p.log})
 	return err
 }
 
@@ -308,7 +308,9 @@ func (p *process) runReporter(ctx context.Context) error {
 }
 
 func (p *process) runHistory(ctx context.Context) error {
-	return history.Serve(ctx, history.ServeConfig{DB: p.history, Store: p.store, Session: p.session, ID: p.id, Log: p.log})
+	return together(func() error {
+		return history.Serve(ctx, history.ServeConfig{DB: p.history, Store: p.store, Session: p.session, ID: p.id, Log: p.log})
+	}, func() error { return p.expireLogs(ctx) })
 }
 
 // serveHTTP serves until ctx ends, and then lets requests in progress finish for a moment; streams end with

@@ -39,7 +39,7 @@ func (p *process) runExecutor(ctx context.Context) error {
 		return err
 	}
 	nodes := executor.StoreNodes{Store: p.store, HoldDefault: p.set.Holds.Default, HoldMax: p.set.Holds.Max}
-	x, err := executor.New(executor.Config{
+	c := executor.Config{
 		Store: p.store, Session: p.session, ID: p.id, Dir: filepath.Join(p.set.Data, "executor"),
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
 		Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
@@ -47,12 +47,17 @@ func (p *process) runExecutor(ctx context.Context) error {
 		Trusted:   executor.Paths{ReadOnly: p.set.Executor.TrustedReadOnly, Writable: p.set.Executor.TrustedWritable},
 		Untrusted: executor.Paths{ReadOnly: p.set.Executor.UntrustedReadOnly, Writable: p.set.Executor.UntrustedWritable},
 		Builds:    p.set.Executor.Builds, Limits: executor.Limits{Disk: int64(p.set.Executor.DiskPerBuild) << 20}, Log: p.log,
-	})
+	}
+	serve, err := p.serveLogs(ctx, &c)
+	if err != nil {
+		return err
+	}
+	x, err := executor.New(c)
 	if err != nil {
 		return err
 	}
 	defer x.Close()
-	return x.Run(ctx)
+	return together(func() error { return x.Run(ctx) }, func() error { return serve(x) }, func() error { return p.recoverLogs(ctx) })
 }
 
 // nodeKey is the key with which nodes are reached: that of the settings, or the one that the first launcher

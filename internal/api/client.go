@@ -231,12 +231,34 @@ func sleep(ctx context.Context, d time.Duration) error {
 // Log reads a build's log from a line on (0 is the first) to its end, as it grows, or to its present end
 // where follow is false. A broken connection is taken up again at the line where it was.
 func (c *Client) Log(ctx context.Context, build string, from int, follow bool, fn func(lines []string) error) error {
+	return c.log(ctx, build, "", from, follow, fn)
+}
+
+// LogOf is Log for the parts of tasks and playbooks that are meant by a name, as they grow.
+func (c *Client) LogOf(ctx context.Context, build, task string, fn func(lines []string) error) error {
+	return c.log(ctx, build, task, 0, true, fn)
+}
+
+// LogIndex tells what is where in a log.
+func (c *Client) LogIndex(ctx context.Context, build string) (*LogIndex, error) {
+	i := new(LogIndex)
+	return i, c.get(ctx, "/api/build/"+url.PathEscape(build)+"/log/index", i)
+}
+
+// LogSearch finds lines that contain a text, whatever its case.
+func (c *Client) LogSearch(ctx context.Context, build, text string, from int) (*LogHits, error) {
+	h := new(LogHits)
+	q := url.Values{"q": {text}, "from": {fmt.Sprint(from)}, "limit": {"1000"}}
+	return h, c.get(ctx, "/api/build/"+url.PathEscape(build)+"/log/search?"+q.Encode(), h)
+}
+
+func (c *Client) log(ctx context.Context, build, task string, from int, follow bool, fn func(lines []string) error) error {
 	path := "/api/build/" + url.PathEscape(build) + "/log"
 	for {
 		var l LogLines
 		var err error
 		if follow {
-			err = c.stream(ctx, path, &from, fn)
+			err = c.stream(ctx, path, task, &from, fn)
 			if err == nil {
 				return nil
 			}
@@ -265,8 +287,12 @@ func (c *Client) Log(ctx context.Context, build string, from int, follow bool, f
 }
 
 // stream follows one connection; nil: the log is done.
-func (c *Client) stream(ctx context.Context, path string, from *int, fn func([]string) error) error {
-	r, err := c.request(ctx, http.MethodGet, fmt.Sprintf("%s/stream?from=%d", path, *from), nil, nil)
+func (c *Client) stream(ctx context.Context, path, task string, from *int, fn func([]string) error) error {
+	q := url.Values{"from": {fmt.Sprint(*from)}}
+	if task != "" {
+		q.Set("task", task)
+	}
+	r, err := c.request(ctx, http.MethodGet, path+"/stream?"+q.Encode(), nil, nil)
 	if err != nil {
 		return err
 	}

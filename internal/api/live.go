@@ -162,6 +162,32 @@ type LogLines struct {
 	Done bool `json:"done"`
 }
 
+// LogIndex tells what is where in a log. Lines are counted from 0.
+type LogIndex struct {
+	Lines    int          `json:"lines"`
+	Bytes    int64        `json:"bytes"`
+	Done     bool         `json:"done"`
+	Sections []LogSection `json:"sections"`
+	Failures []LogFailure `json:"failures,omitempty"`
+}
+
+// LogSection is a playbook, a play or a task: its first line, and the one after its last, which may still
+// move where it is open.
+type LogSection struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	From int    `json:"from"`
+	To   int    `json:"to"`
+	Open bool   `json:"open,omitempty"`
+}
+
+// LogFailure is where a task failed on a host.
+type LogFailure struct {
+	Line int    `json:"line"`
+	Task string `json:"task"`
+	Host string `json:"host"`
+}
+
 // LogHits are the lines in which a search found its text; More: there are further ones.
 type LogHits struct {
 	Hits []LogHit `json:"hits"`

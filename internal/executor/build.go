@@ -94,6 +94,9 @@ func (x *Executor) runBuild(ctx context.Context, s *pipeline.Start, c Context) *
 		return end
 	}
 	b.life(ctx, cancel, w, end)
+	if err := w.Err(); err != nil {
+		end.Warnings = append(end.Warnings, "Lines of the log are lost: "+err.Error())
+	}
 	end.At = time.Now()
 	b.finish(context.WithoutCancel(ctx), w, end)
 	return end
@@ -101,7 +104,7 @@ func (x *Executor) runBuild(ctx context.Context, s *pipeline.Start, c Context) *
 
 // life is everything between an empty folder and a result.
 func (b *build) life(ctx context.Context, cancel context.CancelCauseFunc, w *joblog.Writer, end *pipeline.BuildEnded) {
-	_ = b.tell(ctx, &pipeline.BuildStarted{Build: b.s.Build, At: b.began, Executor: b.x.ID, LogURL: b.logURL()})
+	_ = b.tell(ctx, &pipeline.BuildStarted{Build: b.s.Build, At: b.began, Executor: b.x.ID})
 	err := b.prepare(ctx, w)
 	if err != nil {
 		b.early(ctx, err, end)
@@ -121,13 +124,6 @@ func (b *build) life(ctx context.Context, cancel context.CancelCauseFunc, w *job
 	}
 	b.conclude(v, end)
 	b.results(context.WithoutCancel(ctx), end)
-}
-
-func (b *build) logURL() string {
-	if b.x.Address == "" {
-		return ""
-	}
-	return b.x.Address + "/log/" + string(b.s.Build)
 }
 
 func (b *build) tell(ctx context.Context, in pipeline.Input) error {

@@ -88,8 +88,9 @@ type Config struct {
 	// ID names this executor among all; Host is what jobs and people see.
 	ID   string
 	Host string
-	// Address is where Logs are served for others ("http://10.0.0.1:7901"); empty: only in process.
-	Address string
+	// Address is where Logs are served for others ("http://10.0.0.1:7901"), who bring LogToken; empty: only
+	// in process.
+	Address, LogToken string
 	// Dir holds builds and source views; nothing else may be in it.
 	Dir     string
 	Ansible Ansible
@@ -259,8 +260,8 @@ func (x *Executor) Run(ctx context.Context) error {
 	}, x.serve)
 }
 
-// Handler serves the logs of this executor's builds.
-func (x *Executor) Handler() http.Handler { return joblog.Handler(x.Logs) }
+// Handler serves the logs of this executor's builds to other members of the installation.
+func (x *Executor) Handler() http.Handler { return joblog.Handler(x.Logs, x.LogToken) }
 
 func (x *Executor) slots(busy int) int {
 	x.mu.Lock()

@@ -2,11 +2,13 @@ package joblog
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // Handler serves logs to other members of the installation, which decide who may see them:
@@ -16,10 +18,12 @@ import (
 //	GET /log/{build}?from=10&follow  lines as they come, until the log is finished
 //	GET /log/{build}/index           the Index
 //	GET /log/{build}/file/{name}     a file that was attached
+//	GET /log/{build}/feed            for mirrors in other processes
 //
-// A log that is not here is 404.
-func Handler(l *Logs) http.Handler {
+// A log that is not here is 404. Who does not bring the token, where there is one, gets nothing.
+func Handler(l *Logs, token string) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /log/{build}/feed", l.serveFeed)
 	mux.HandleFunc("GET /log/{build}", l.serveLog)
 	mux.HandleFunc("GET /log/{build}/index", func(w http.ResponseWriter, r *http.Request) {
 		l.with(w, r, func(log *Reader) error {
@@ -37,7 +41,14 @@ func Handler(l *Logs) http.Handler {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		_, _ = io.Copy(w, f) // the reader went away
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		have := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if token != "" && subtle.ConstantTimeCompare([]byte(have), []byte(token)) != 1 {
+			http.Error(w, "a member of the installation brings its token", http.StatusUnauthorized)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func status(w http.ResponseWriter, err error) {
@@ -81,11 +92,15 @@ func (l *Logs) serveLog(w http.ResponseWriter, r *http.Request) {
 			}
 			return writeLines(w, lines)
 		}
-		size := log.Index().Bytes
-		w.Header().Set("Accept-Ranges", "bytes")
-		http.ServeContent(w, r, "", log.modified(), io.NewSectionReader(readerAt{r.Context(), log}, 0, size))
+		log.ServeText(w, r)
 		return nil
 	})
+}
+
+// ServeText answers with the text as it stands, or the range of bytes that the request asks for.
+func (r *Reader) ServeText(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Accept-Ranges", "bytes")
+	http.ServeContent(w, req, "", r.modified(), io.NewSectionReader(readerAt{req.Context(), r}, 0, r.Index().Bytes))
 }
 
 func follow(ctx context.Context, w http.ResponseWriter, log *Reader, from int) error {

@@ -32,15 +32,19 @@ type Config struct {
 	Dir string
 	// Bucket keeps finished logs.
 	Bucket *blob.Bucket
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Elsewhere tells where the log of a build is written that another process runs: its Handler, as a
+	// member of the installation reaches it. ErrNotFound where nobody runs it. nil: all run here.
+	Elsewhere func(ctx context.Context, build string) (Peer, error)
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Logs are the logs of builds: those that run in this process, and all that are finished.
 type Logs struct {
-	cfg  Config
-	mu   sync.Mutex
-	live map[string]*Writer
+	cfg     Config
+	mu      sync.Mutex
+	live    map[string]*Writer
+	mirrors map[string]*mirror
 }
 
 // New opens the logs, and makes the folder where it is missing.
@@ -54,7 +58,14 @@ func New(c Config) (*Logs, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	return &Logs{cfg: c, live: map[string]*Writer{}}, nil
+	old, err := filepath.Glob(filepath.Join(c.Dir, "*.mirror"))
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range old {
+		_ = os.Remove(m) // a copy that a killed process left; the log itself is elsewhere
+	}
+	return &Logs{cfg: c, live: map[string]*Writer{}, mirrors: map[string]*mirror{}}, nil
 }
 
 var validBuild = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
@@ -120,7 +131,8 @@ func notFound(err error) error {
 	return err
 }
 
-// Recover finishes the logs that a process left behind when it was killed.
+// Recover finishes the logs that a process left behind when it was killed, and those that could not be
+// put into the blob store before.
 func (l *Logs) Recover(ctx context.Context) error {
 	entries, err := os.ReadDir(l.cfg.Dir)
 	if err != nil {
@@ -130,9 +142,15 @@ func (l *Logs) Recover(ctx context.Context) error {
 	for _, e := range entries {
 		build, ok := strings.CutSuffix(e.Name(), ".log")
 		l.mu.Lock()
-		busy := l.live[build] != nil
+		live := l.live[build]
 		l.mu.Unlock()
-		if !ok || busy || checkBuild(build) != nil {
+		if !ok || checkBuild(build) != nil {
+			continue
+		}
+		if live != nil {
+			if live.finished() {
+				errs = append(errs, live.Finish(ctx))
+			}
 			continue
 		}
 		w, err := l.reopen(build)

@@ -73,8 +73,8 @@ func TestRangesLiveAndFinished(t *testing.T) {
 		if err != nil || string(b) != "line 0" {
 			t.Errorf("bytes: %q %v", b, err)
 		}
-		if from, to, ok := r.Index().Task("second half"); !ok || from != 500 || to != 1000 {
-			t.Errorf("task at %d to %d, %t", from, to, ok)
+		if s := r.Index().Find("SECOND"); len(s) != 1 || s[0].From != 500 || s[0].To != 1000 {
+			t.Errorf("the task is at %+v", s)
 		}
 	}
 	t.Run("live", check)
@@ -214,7 +214,7 @@ func TestHandler(t *testing.T) {
 	for i := range 100 {
 		w.Line(fmt.Sprint("line ", i))
 	}
-	srv := httptest.NewServer(Handler(l))
+	srv := httptest.NewServer(Handler(l, ""))
 	defer srv.Close()
 	get := func(path, span string) (int, string) {
 		req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+path, nil)

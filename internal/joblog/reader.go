@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,13 +17,14 @@ import (
 // Reader reads one log, live or finished. Close it.
 type Reader struct {
 	writer *Writer // nil: finished
+	leave  func()  // nil: nobody has to know
 	index  Index
 	open   func(ctx context.Context, offset, length int64) (io.ReadCloser, error)
 	file   *os.File
 }
 
-// Open opens the log of a build that runs in this process or is finished. ErrNotFound where it is
-// neither.
+// Open opens the log of a build that runs, here or elsewhere, or is finished. ErrNotFound where there is
+// none.
 func (l *Logs) Open(ctx context.Context, build string) (*Reader, error) {
 	if err := checkBuild(build); err != nil {
 		return nil, ErrNotFound
@@ -36,6 +38,18 @@ func (l *Logs) Open(ctx context.Context, build string) (*Reader, error) {
 		}
 		// It was finished in between.
 	}
+	if r := l.mirrored(build); r != nil {
+		return r, nil
+	}
+	r, err := l.kept(ctx, build)
+	if errors.Is(err, ErrNotFound) && l.cfg.Elsewhere != nil {
+		return l.follow(ctx, build)
+	}
+	return r, err
+}
+
+// kept opens a finished log.
+func (l *Logs) kept(ctx context.Context, build string) (*Reader, error) {
 	b, err := l.cfg.Bucket.ReadAll(ctx, blobName(build, indexFile))
 	if err != nil {
 		return nil, notFound(err)
@@ -59,6 +73,9 @@ func liveReader(w *Writer, f *os.File) *Reader {
 
 // Close ends reading.
 func (r *Reader) Close() error {
+	if r.leave != nil {
+		r.leave()
+	}
 	if r.file != nil {
 		return r.file.Close()
 	}
@@ -78,14 +95,21 @@ func (r *Reader) state() (Index, <-chan struct{}) {
 	return r.index, nil
 }
 
+// Bounds of how much text is given at once, in bytes: of what is asked for, and of what is followed.
+const (
+	mostAsked    = 32 << 20
+	mostFollowed = 1 << 20
+)
+
 // ReadLines gives at most n lines from line from (0 is the first) on, without line ends; fewer, or
-// none, where the log ends.
+// none, where the log ends, and fewer where they are very long.
 func (r *Reader) ReadLines(ctx context.Context, from, n int) ([]string, error) {
 	i, _ := r.state()
-	return r.lines(ctx, i, from, n)
+	return r.lines(ctx, i, from, n, mostAsked)
 }
 
-func (r *Reader) lines(ctx context.Context, i Index, from, n int) ([]string, error) {
+// lines reads lines, at least one and then no more than room bytes.
+func (r *Reader) lines(ctx context.Context, i Index, from, n, room int) ([]string, error) {
 	n = min(n, i.Lines-from)
 	if n <= 0 || from < 0 {
 		return nil, nil
@@ -107,9 +131,13 @@ func (r *Reader) lines(ctx context.Context, i Index, from, n int) ([]string, err
 		if err != nil {
 			return nil, fmt.Errorf("read line %d: %w", k, err)
 		}
-		if k >= from {
-			out = append(out, strings.TrimSuffix(line, "\n"))
+		if k < from {
+			continue
 		}
+		if room -= len(line); room < 0 && len(out) > 0 {
+			break
+		}
+		out = append(out, strings.TrimSuffix(line, "\n"))
 	}
 	return out, nil
 }
@@ -141,7 +169,7 @@ func (r *Reader) Follow(ctx context.Context, from int, f func(first int, lines [
 	for {
 		i, more := r.state()
 		for from < i.Lines {
-			lines, err := r.lines(ctx, i, from, batch)
+			lines, err := r.lines(ctx, i, from, batch, mostFollowed)
 			if err != nil {
 				return err
 			}
@@ -161,29 +189,10 @@ func (r *Reader) Follow(ctx context.Context, from int, f func(first int, lines [
 	}
 }
 
-// Task finds the first line and the line after the last of a task (or playbook) by name; ok is false
-// where the log has none of that name.
-func (i Index) Task(name string) (from, to int, ok bool) {
-	for k, m := range i.Marks {
-		if m.Name != name || (m.Kind != "task" && m.Kind != "playbook") {
-			continue
-		}
-		to = i.Lines
-		for _, next := range i.Marks[k+1:] {
-			if next.Kind == m.Kind || next.Kind == "playbook" {
-				to = next.Line
-				break
-			}
-		}
-		return m.Line, to, true
-	}
-	return 0, 0, false
-}
-
-// modified is the time of the last mark; zero where there is none.
+// modified is the time of the last mark of a log that is done; zero where it can still grow.
 func (r *Reader) modified() (t time.Time) {
-	if m := r.Index().Marks; len(m) > 0 {
-		t = m[len(m)-1].At
+	if i := r.Index(); i.Done && len(i.Marks) > 0 {
+		t = i.Marks[len(i.Marks)-1].At
 	}
 	return t
 }

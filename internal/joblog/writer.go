@@ -48,7 +48,10 @@ type Writer struct {
 	file    *os.File
 	index   Index
 	changed chan struct{}
-	err     error
+	// err is why lines are missing, the first time that it happened; lost counts those that are not told
+	// of in the log yet.
+	err  error
+	lost int
 }
 
 // Create begins the log of a build, in which mask hides secrets; more may be added to the mask later.
@@ -109,7 +112,8 @@ func (w *Writer) count(n int) {
 const Stamp = "2006-01-02 15:04:05.000000"
 
 // Line adds text, which may hold several lines, with the time of now before each of them, and gives
-// what was added. The first error is kept and told by Finish: a full disk must not stop a build.
+// what was added. A full disk must not stop a build: what cannot be written is counted, told in the log
+// when there is room again, and the first error is kept for Err and Finish.
 func (w *Writer) Line(text string) string {
 	var b strings.Builder
 	stamp := w.logs.cfg.Now().UTC().Format(Stamp)
@@ -121,7 +125,7 @@ func (w *Writer) Line(text string) string {
 			b.WriteByte('\n')
 		}
 	}
-	w.append(b.String())
+	w.append(b.String(), stamp)
 	return b.String()
 }
 
@@ -134,22 +138,37 @@ func clean(s string) string {
 	return strings.NewReplacer("\x00", "\uFFFD", "\r", "\u240D").Replace(s)
 }
 
-func (w *Writer) append(text string) {
+func (w *Writer) append(text, stamp string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.file == nil || w.err != nil {
+	if w.file == nil {
 		return
 	}
+	n := strings.Count(text, "\n")
+	if w.lost > 0 {
+		text = fmt.Sprintf("%s | [%d lines of this log are lost: %v]\n", stamp, w.lost, w.err) + text
+	}
 	if _, err := w.file.WriteString(text); err != nil {
-		w.err = fmt.Errorf("write the log of %s: %w", w.build, err)
+		w.lost += n
+		if w.err == nil {
+			w.err = fmt.Errorf("write the log of %s: %w", w.build, err)
+		}
 		// Half a line would spoil the index.
 		_ = w.file.Truncate(w.index.Bytes)
 		return
 	}
+	w.lost = 0
 	for line := range strings.Lines(text) {
 		w.count(len(line))
 	}
 	w.wake()
+}
+
+// Err is why lines are missing; nil where none are.
+func (w *Writer) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // Mark notes that the next line begins something.
@@ -189,6 +208,13 @@ func (w *Writer) Finish(ctx context.Context) error {
 	delete(w.logs.live, w.build)
 	w.logs.mu.Unlock()
 	return errors.Join(w.err, os.Remove(w.logs.path(w.build)))
+}
+
+// finished tells whether Finish was called, and could not do it.
+func (w *Writer) finished() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.index.Done && w.file != nil
 }
 
 func (w *Writer) keep(ctx context.Context, index Index) error {

@@ -41,6 +41,7 @@ type Settings struct {
 	Executor    Executor     `yaml:"executor"`
 	Ansible     Ansible      `yaml:"ansible"`
 	Keys        Keys         `yaml:"keys"`
+	Logs        Logs         `yaml:"logs"`
 	Log         Log          `yaml:"log"`
 	// Auth is the list of authenticators; none: whoever reaches the loopback address is trusted.
 	Auth []Auth `yaml:"auth"`
@@ -86,12 +87,23 @@ type Connection struct {
 	Projects []string `yaml:"projects"`
 }
 
+// Logs says for how long the logs of builds are kept, and how much of them: the oldest go first. Zero
+// values are no bound.
+type Logs struct {
+	Keep    Age  `yaml:"keep"`
+	MaxSize Size `yaml:"max-size"`
+}
+
 // Executor bounds what one executor does at a time.
 type Executor struct {
 	// Builds at once: 4 for each core where it is 0.
 	Builds int `yaml:"builds"`
 	// DiskPerBuild in MB (250).
 	DiskPerBuild int `yaml:"disk-per-build"`
+	// Listen is where other processes read the logs of builds that run here (127.0.0.1, a free port), and
+	// Address how they reach that (http://<listen>).
+	Listen  string `yaml:"listen"`
+	Address string `yaml:"address"`
 	// Variables is the site variables file.
 	Variables string `yaml:"variables"`
 	// Paths of this machine that playbooks of config projects (trusted) and of others have in their
@@ -224,6 +236,13 @@ func (s *Settings) Finish(dir string) error {
 	def(&s.History.URL, "sqlite://"+filepath.Join(s.Data, "history.db"))
 	def(&s.Blobs.URL, "file://"+filepath.Join(s.Data, "blobs"))
 	abs(&s.Executor.Variables)
+	def(&s.Executor.Listen, "127.0.0.1:0")
+	if host, _, err := net.SplitHostPort(s.Executor.Listen); err != nil {
+		problem("executor.listen: %q is not host:port", s.Executor.Listen)
+	} else if s.Executor.Address == "" && (host == "" || host == "0.0.0.0" || host == "::") {
+		problem("executor.address: say by which URL other machines reach executor.listen %s", s.Executor.Listen)
+	}
+	s.Executor.Address = strings.TrimSuffix(s.Executor.Address, "/")
 	abs(&s.Keys.PasswordFile)
 	def(&s.Ansible.Dir, filepath.Join(s.Data, "ansible"))
 	abs(&s.Ansible.Dir)

@@ -122,10 +122,10 @@ func TestClientOperates(t *testing.T) {
 	w.wait("the tenant", func() bool { return w.get("/api/tenant/t/status", nil) == 200 })
 	ctx := t.Context()
 	for what, err := range map[string]error{
-		"dequeue":  c.Dequeue(ctx, "t", "org/app", api.DequeueRequest{Pipeline: "gate", Change: "1,1"}),
-		"enqueue":  c.Enqueue(ctx, "t", "org/app", api.EnqueueRequest{Pipeline: "gate", Ref: "refs/heads/main", NewRev: "abc"}),
-		"promote":  c.Promote(ctx, "t", api.PromoteRequest{Pipeline: "gate", Changes: []string{"1,1"}}),
-		"pause":    c.Pause(ctx, "t", api.PauseRequest{Pipeline: "gate"}),
+		"dequeue": c.Dequeue(ctx, "t", "org/app", api.DequeueRequest{Pipeline: "gate", Change: "1,1"}),
+		"enqueue": c.Enqueue(ctx, "t", "org/app", api.EnqueueRequest{Pipeline: "gate", Ref: "refs/heads/main", NewRev: "abc"}),
+		"promote": c.Promote(ctx, "t", api.PromoteRequest{Pipeline: "gate", Changes: []string{"1,1"}}),
+		"pause":   c.Pause(ctx, "t", api.PauseRequest{Pipeline: "gate"}),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)

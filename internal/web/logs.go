@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -20,8 +21,6 @@ const (
 	mostLines = 5000
 	// mostHits bounds one answer of a search.
 	mostHits = 1000
-	// piece is how much of a log is read at once to be sent on.
-	piece = 256 << 10
 )
 
 func (s *Server) logLines(r *request) (any, error) {
@@ -44,7 +43,8 @@ func (s *Server) logLines(r *request) (any, error) {
 	return api.LogLines{From: from, Lines: append([]string{}, lines...), Total: i.Lines, Done: i.Done}, err
 }
 
-// logStream sends the lines from one on as JSON, a batch a line, until the log is finished.
+// logStream sends the lines from one on as JSON, a batch a line, until the log is finished; with task only
+// those of the tasks and playbooks that are meant by that name.
 func (s *Server) logStream(w http.ResponseWriter, r *request) error {
 	from, err := number(r.URL.Query(), "from", 0)
 	if err != nil {
@@ -64,13 +64,18 @@ func (s *Server) logStream(w http.ResponseWriter, r *request) error {
 		return nil
 	}
 	last := from
-	err = log.Follow(ctx, from, func(first int, lines []string) error {
+	send := func(first int, lines []string) error {
 		last = first + len(lines)
 		if err := enc.Encode(api.LogLines{From: first, Lines: lines, Total: last}); err != nil {
 			return err
 		}
 		return rc.Flush()
-	})
+	}
+	if task := r.URL.Query().Get("task"); task != "" {
+		_, err = log.FollowSections(ctx, task, from, send)
+	} else {
+		err = log.Follow(ctx, from, send)
+	}
 	if err == nil {
 		_ = enc.Encode(api.LogLines{From: last, Lines: []string{}, Total: last, Done: true}) // the client may be gone
 	}
@@ -91,68 +96,69 @@ func (s *Server) untilStop(ctx context.Context) (context.Context, context.Cancel
 	return ctx, func() { cancel(); close(stop) }
 }
 
+// logText gives the log as it stands, or a range of its bytes.
 func (s *Server) logText(w http.ResponseWriter, r *request) error {
 	log, err := s.Logs.Open(r.Context(), r.vars["uuid"])
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	for at := int64(0); ; {
-		b, err := log.ReadBytes(r.Context(), at, piece)
-		if err != nil || len(b) == 0 {
-			return err
-		}
-		if _, err := w.Write(b); err != nil {
-			return nil // the client went away
-		}
-		at += int64(len(b))
-	}
+	log.ServeText(w, r.Request)
+	return nil
 }
 
-// logSearch finds the lines that contain a text, whatever their case.
+// logSearch finds the lines that contain a text, whatever its case, or match a pattern.
 func (s *Server) logSearch(r *request) (any, error) {
 	q := r.URL.Query()
-	want := strings.ToLower(q.Get("q"))
-	if want == "" {
-		return nil, badRequest("q, the text to look for, is missing")
+	want := joblog.Query{Text: q.Get("q")}
+	var err error
+	if p := q.Get("pattern"); p != "" {
+		if want.Pattern, err = regexp.Compile(p); err != nil {
+			return nil, badRequest("pattern: %v", err)
+		}
+	} else if want.Text == "" {
+		return nil, badRequest("q, the text to look for, or pattern is missing")
 	}
-	from, err := number(q, "from", 0)
-	if err != nil {
+	if want.From, err = number(q, "from", 0); err != nil {
 		return nil, err
 	}
-	limit, err := number(q, "limit", 200)
-	if err != nil {
+	if want.Limit, err = number(q, "limit", 200); err != nil {
 		return nil, err
 	}
-	limit = min(limit, mostHits)
+	want.Limit = min(want.Limit, mostHits)
 	log, err := s.Logs.Open(r.Context(), r.vars["uuid"])
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	return search(r.Context(), log, want, from, limit)
+	hits, more, err := log.Search(r.Context(), want)
+	out := &api.LogHits{Hits: make([]api.LogHit, len(hits)), More: more}
+	for i, h := range hits {
+		out.Hits[i] = api.LogHit(h)
+	}
+	return out, err
 }
 
-func search(ctx context.Context, log *joblog.Reader, want string, from, limit int) (*api.LogHits, error) {
-	out := &api.LogHits{Hits: []api.LogHit{}}
-	for {
-		lines, err := log.ReadLines(ctx, from, mostLines)
-		if err != nil || len(lines) == 0 {
-			return out, err
-		}
-		for i, l := range lines {
-			if !strings.Contains(strings.ToLower(l), want) {
-				continue
-			}
-			if len(out.Hits) == limit {
-				out.More = true
-				return out, nil
-			}
-			out.Hits = append(out.Hits, api.LogHit{Line: from + i, Text: l})
-		}
-		from += len(lines)
+// logIndex tells what is where in a log.
+func (s *Server) logIndex(r *request) (any, error) {
+	log, err := s.Logs.Open(r.Context(), r.vars["uuid"])
+	if err != nil {
+		return nil, err
 	}
+	defer log.Close()
+	i := log.Index()
+	out := api.LogIndex{Lines: i.Lines, Bytes: i.Bytes, Done: i.Done, Sections: []api.LogSection{}}
+	for _, x := range i.Sections() {
+		out.Sections = append(out.Sections, api.LogSection{Kind: x.Kind, Name: x.Name, From: x.From, To: x.To, Open: x.Open})
+	}
+	for _, m := range i.Marks {
+		if m.Kind == "failure" {
+			out.Failures = append(out.Failures, api.LogFailure{Line: m.Line, Task: m.Name, Host: m.Host})
+		}
+	}
+	return out, nil
 }
 
 // Close codes of Zuul's console stream (semantics 5.4).
