@@ -2,132 +2,171 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/url"
-	"time"
+	"strings"
+	"text/tabwriter"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/spf13/cobra"
 
-	"github.com/gozer-ci/gozer/internal/executor"
-	"github.com/gozer-ci/gozer/internal/joblog"
-	"github.com/gozer-ci/gozer/internal/kv"
-	"github.com/gozer-ci/gozer/internal/store"
+	"github.com/gozer-ci/gozer/internal/api"
 )
 
-// logTokenRecord is the token with which members of the installation read each other's logs.
-const logTokenRecord = "/key/logs"
-
-// logToken reads the token, or makes it: whoever is first.
-func logToken(ctx context.Context, s kv.Store) (string, error) {
-	mine := rand.Text()
-	_, _, err := s.Commit(ctx, kv.Txn{If: []kv.Cmp{kv.Missing(logTokenRecord)}, Then: []kv.Op{kv.Put(logTokenRecord, store.Encode(mine))}})
-	if err != nil {
-		return "", fmt.Errorf("make the token for logs: %w", err)
-	}
-	e, found, err := kv.Get(ctx, s, logTokenRecord)
-	if err != nil || !found {
-		return "", fmt.Errorf("read the token for logs: %w", err)
-	}
-	var token string
-	return token, json.Unmarshal(e.Value, &token)
-}
-
-// elsewhere finds the executor that runs a build, for those who want to read its log.
-func (p *process) elsewhere(ctx context.Context, build string) (joblog.Peer, error) {
-	e, found, err := kv.Get(ctx, p.kv, store.RequestPrefix(store.KindBuild)+url.PathEscape(build))
-	if err != nil || !found {
-		return joblog.Peer{}, errors.Join(err, joblog.ErrNotFound)
-	}
-	var r store.Request
-	if err := json.Unmarshal(e.Value, &r); err != nil {
-		return joblog.Peer{}, err
-	}
-	members, err := p.store.Members(ctx, "executor")
-	if err != nil {
-		return joblog.Peer{}, err
-	}
-	for _, m := range members {
-		if m.ID == r.By && m.Address != "" && m.ID != p.id {
-			token, err := logToken(ctx, p.kv)
-			return joblog.Peer{URL: m.Address, Token: token}, err
-		}
-	}
-	return joblog.Peer{}, joblog.ErrNotFound // it has not begun, or its executor is gone
-}
-
-// serveLogs lets other processes read the logs of builds that run here. It sets the address in c, and
-// serves what start gives until ctx ends.
-func (p *process) serveLogs(ctx context.Context, c *executor.Config) (serve func(*executor.Executor) error, err error) {
-	l, err := net.Listen("tcp", p.set.Executor.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("serve the logs of builds (executor.listen): %w", err)
-	}
-	if c.LogToken, err = logToken(ctx, p.kv); err != nil {
-		_ = l.Close()
-		return nil, err
-	}
-	if c.Address = p.set.Executor.Address; c.Address == "" {
-		c.Address = "http://" + l.Addr().String()
-	}
-	return func(x *executor.Executor) error { return serveHTTP(ctx, l, x.Handler(), p.log) }, nil
-}
-
-// Pauses between two looks at logs that are old, and at logs that could not be kept.
-const (
-	expireEvery  = time.Hour
-	recoverEvery = 5 * time.Minute
-)
-
-// expireLogs removes logs that are kept longer than they should be. One process of the installation does.
-func (p *process) expireLogs(ctx context.Context) error {
-	r := joblog.Retention{Keep: time.Duration(p.set.Logs.Keep), Max: int64(p.set.Logs.MaxSize)}
-	if r == (joblog.Retention{}) {
-		return nil
-	}
-	for {
-		fence, mine, err := p.store.Own(ctx, p.session, "logs/retention", p.id)
-		if err == nil && mine {
-			var out joblog.Expired
-			out, err = p.logs.Expire(ctx, r)
-			if out.Builds > 0 {
-				p.log.Info("old logs are removed", "builds", out.Builds, "bytes", out.Bytes, "left", out.Left)
+func logsCommand() *cobra.Command {
+	var s serverFlags
+	var follow, tasks bool
+	var task, search string
+	cmd := &cobra.Command{
+		Use: "logs BUILD", Short: "Print the log of a build, or follow it", GroupID: "use", Args: cobra.ExactArgs(1),
+		Long: `BUILD is a build's UUID, or its beginning, or the name of a job: its newest build, the one that runs
+first. A connection that breaks is taken up again at the line where it was.`,
+		Example: "  gozer logs unit -f\n  gozer logs unit --tasks\n  gozer logs 4f1c2a9b --task 'install packages'\n  gozer logs unit --search error",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, tenant, err := s.open(cmd)
+			if err != nil {
+				return err
 			}
-			err = errors.Join(err, p.store.Disown(ctx, fence))
-		}
-		if err != nil && ctx.Err() == nil {
-			p.log.Warn("old logs cannot be removed", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(expireEvery):
-		}
+			build, err := findBuild(cmd.Context(), c, tenant, args[0])
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			show := func(lines []string) error {
+				_, err := io.WriteString(out, strings.Join(lines, "\n")+"\n")
+				return err
+			}
+			switch {
+			case tasks:
+				return listTasks(cmd.Context(), c, build, out)
+			case search != "":
+				return searchLog(cmd.Context(), c, build, search, out)
+			case task != "":
+				return logOfTask(cmd.Context(), c, build, task, follow, show)
+			}
+			return c.Log(cmd.Context(), build, 0, follow, show)
+		},
 	}
+	s.add(cmd)
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the build ends")
+	cmd.Flags().StringVar(&task, "task", "", "only the tasks and playbooks of this name, or with this in their name")
+	cmd.Flags().BoolVar(&tasks, "tasks", false, "list the playbooks and tasks with their lines")
+	cmd.Flags().StringVar(&search, "search", "", "only lines that contain this text, whatever its case")
+	cmd.MarkFlagsMutuallyExclusive("task", "tasks", "search")
+	cmd.MarkFlagsMutuallyExclusive("follow", "tasks", "search")
+	return cmd
 }
 
-// recoverLogs tries again to keep logs that could not be kept when their build ended.
-func (p *process) recoverLogs(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(recoverEvery):
+// findBuild finds a build by its UUID, the beginning of it, or the name of its job: builds that run come
+// before those that ended.
+func findBuild(ctx context.Context, c *api.Client, tenant, what string) (string, error) {
+	if len(what) == 36 && strings.Count(what, "-") == 4 {
+		return what, nil
+	}
+	var found string
+	err := c.Follow(ctx, tenant, func(v *api.View) error {
+		for _, it := range v.Items {
+			for _, j := range it.Jobs {
+				if j.Build != "" && (j.Name == what || isPrefix(what, j.Build)) {
+					found = j.Build
+				}
+			}
 		}
-		if err := p.logs.Recover(ctx); err != nil && ctx.Err() == nil {
-			p.log.Warn("logs cannot be put into the blob store", "error", err)
+		return errSeen
+	})
+	if err != nil && err != errSeen {
+		return "", err
+	}
+	if found != "" {
+		return found, nil
+	}
+	for _, q := range []url.Values{{"job_name": {what}, "limit": {"1"}}, {"limit": {"1000"}}} {
+		builds, err := c.Builds(ctx, tenant, q)
+		if err != nil {
+			return "", err
+		}
+		for _, b := range builds {
+			if b.JobName == what || isPrefix(what, b.UUID) {
+				return b.UUID, nil
+			}
 		}
 	}
+	return "", fmt.Errorf("tenant %s has no build, and no build of a job, named %q", tenant, what)
 }
 
-// together runs functions until one of them fails or all have ended.
-func together(fns ...func() error) error {
-	var g errgroup.Group
-	for _, f := range fns {
-		g.Go(f)
+// errSeen ends following after the first look.
+var errSeen = fmt.Errorf("seen")
+
+// isPrefix tells whether a text is the beginning of a UUID that one would type.
+func isPrefix(what, uuid string) bool { return len(what) >= 6 && strings.HasPrefix(uuid, what) }
+
+func listTasks(ctx context.Context, c *api.Client, build string, out io.Writer) error {
+	i, err := c.LogIndex(ctx, build, "")
+	if err != nil {
+		return err
 	}
-	return g.Wait()
+	failed := map[string][]string{}
+	for _, f := range i.Failures {
+		failed[f.Task] = append(failed[f.Task], f.Host)
+	}
+	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "LINES\tNAME\tFAILED ON")
+	for _, s := range i.Sections {
+		name := map[string]string{"playbook": "", "play": "  PLAY ", "task": "    TASK "}[s.Kind] + s.Name
+		to := fmt.Sprint(s.To)
+		if s.Open {
+			to = ""
+		}
+		fmt.Fprintf(tw, "%d-%s\t%s\t%s\n", s.From+1, to, name, strings.Join(failed[s.Name], ", "))
+	}
+	return tw.Flush()
+}
+
+func searchLog(ctx context.Context, c *api.Client, build, text string, out io.Writer) error {
+	found := false
+	for from := 0; ; {
+		h, err := c.LogSearch(ctx, build, text, from)
+		if err != nil {
+			return err
+		}
+		for _, x := range h.Hits {
+			found = true
+			from = x.Line + 1
+			fmt.Fprintf(out, "%d: %s\n", x.Line+1, x.Text)
+		}
+		if !h.More {
+			break
+		}
+	}
+	if !found {
+		fmt.Fprintf(out, "No line contains %q.\n", text)
+		return exitError{exitNo}
+	}
+	return nil
+}
+
+// logOfTask prints the parts that are meant by a name; without follow, only what is there now.
+func logOfTask(ctx context.Context, c *api.Client, build, task string, follow bool, show func([]string) error) error {
+	found := false
+	if follow {
+		err := c.LogOf(ctx, build, task, func(lines []string) error { found = true; return show(lines) })
+		if err == nil && !found {
+			err = fmt.Errorf("no playbook or task of build %s has %q in its name; see --tasks", build, task)
+		}
+		return err
+	}
+	i, err := c.LogIndex(ctx, build, task)
+	if err != nil {
+		return err
+	}
+	for _, part := range i.Sections {
+		found = true
+		if err := c.LogRange(ctx, build, part.From, part.To, show); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return fmt.Errorf("no playbook or task of build %s has %q in its name; see --tasks", build, task)
+	}
+	return nil
 }

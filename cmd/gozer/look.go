@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 
@@ -61,40 +60,5 @@ func statusCommand() *cobra.Command {
 		},
 	}
 	s.add(cmd)
-	return cmd
-}
-
-func logsCommand() *cobra.Command {
-	var s serverFlags
-	var follow bool
-	cmd := &cobra.Command{
-		Use: "logs BUILD", Short: "Print the log of a build, or follow it", GroupID: "use", Args: cobra.ExactArgs(1),
-		Long: "BUILD is a build's UUID, or the name of a job: its newest build.",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, tenant, err := s.open(cmd)
-			if err != nil {
-				return err
-			}
-			build := args[0]
-			if strings.Count(build, "-") != 4 || len(build) != 36 {
-				builds, err := c.Builds(cmd.Context(), tenant, url.Values{"job_name": {build}, "limit": {"1"}})
-				if err != nil {
-					return err
-				}
-				if len(builds) == 0 {
-					return fmt.Errorf("tenant %s has no build of a job %q that has ended", tenant, build)
-				}
-				build = builds[0].UUID
-			}
-			return c.Log(cmd.Context(), build, 0, follow, func(lines []string) error {
-				for _, l := range lines {
-					fmt.Fprintln(cmd.OutOrStdout(), l)
-				}
-				return nil
-			})
-		},
-	}
-	s.add(cmd)
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the build ends")
 	return cmd
 }

@@ -68,6 +68,15 @@ func TestAutoholdFromRequestToShell(t *testing.T) {
 	if code != 7 || !strings.Contains(out, h.ID) || !strings.Contains(out, "was-here") {
 		t.Errorf("on the node: exit %d\n%s", code, out)
 	}
+	if out := s.must("logs", "unit", "--task", "test.sh"); !strings.Contains(out, "it is broken") || strings.Contains(out, "Job console starting") {
+		t.Errorf("the log of the playbook is\n%s", out)
+	}
+	if out := s.must("logs", "unit", "--tasks"); !strings.Contains(out, "tools/test.sh") {
+		t.Errorf("the parts of the log are\n%s", out)
+	}
+	if out := s.must("logs", h.Build, "--search", "IT IS BROKEN"); strings.Count(out, "\n") != 1 {
+		t.Errorf("found in the log:\n%s", out)
+	}
 	s.must("autohold-delete", id)
 	s.wait("the node to go", func() bool { return len(s.nodes()) == 0 })
 	if out, code := s.gozer("nodes", "ssh", h.ID); code != exitFailed || !strings.Contains(out, "no such record") {

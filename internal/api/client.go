@@ -239,10 +239,26 @@ func (c *Client) LogOf(ctx context.Context, build, task string, fn func(lines []
 	return c.log(ctx, build, task, 0, true, fn)
 }
 
-// LogIndex tells what is where in a log.
-func (c *Client) LogIndex(ctx context.Context, build string) (*LogIndex, error) {
+// LogIndex tells what is where in a log; with a name, only the tasks and playbooks that are meant by it.
+func (c *Client) LogIndex(ctx context.Context, build, task string) (*LogIndex, error) {
 	i := new(LogIndex)
-	return i, c.get(ctx, "/api/build/"+url.PathEscape(build)+"/log/index", i)
+	return i, c.get(ctx, "/api/build/"+url.PathEscape(build)+"/log/index?"+url.Values{"task": {task}}.Encode(), i)
+}
+
+// LogRange reads lines from one on up to another, which is not among them.
+func (c *Client) LogRange(ctx context.Context, build string, from, to int, fn func(lines []string) error) error {
+	for from < to {
+		var l LogLines
+		err := c.get(ctx, fmt.Sprintf("/api/build/%s/log?from=%d&n=%d", url.PathEscape(build), from, min(to-from, 5000)), &l)
+		if err != nil || len(l.Lines) == 0 {
+			return err
+		}
+		if err := fn(l.Lines); err != nil {
+			return err
+		}
+		from += len(l.Lines)
+	}
+	return nil
 }
 
 // LogSearch finds lines that contain a text, whatever its case.

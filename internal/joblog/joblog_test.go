@@ -272,3 +272,34 @@ func BenchmarkLine(b *testing.B) {
 		w.Line(text)
 	}
 }
+
+// BenchmarkOneTask is 100 MB of one task, written, masked, and read by one who follows.
+func BenchmarkOneTask(b *testing.B) {
+	const size = 100 << 20
+	text := strings.Repeat("some output ", 8)
+	m := &Mask{}
+	m.Add("a secret that never comes")
+	b.SetBytes(size)
+	for n := 0; b.Loop(); n++ {
+		l := newLogs(b)
+		build := fmt.Sprint("b", n)
+		w := create(b, l, build, m)
+		r := openLog(b, l, build)
+		got := make(chan int)
+		go func() {
+			read := 0
+			_ = r.Follow(b.Context(), 0, func(_ int, lines []string) error { read += len(lines); return nil })
+			got <- read
+		}()
+		lines := size / len(text)
+		for range lines {
+			w.Line(text)
+		}
+		if err := w.Finish(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		if read := <-got; read != lines {
+			b.Fatalf("%d of %d lines were read", read, lines)
+		}
+	}
+}

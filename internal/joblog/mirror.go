@@ -200,16 +200,8 @@ func (w *Writer) take(text string, marks []Mark) error {
 	if _, err := w.file.WriteString(text); err != nil {
 		return errors.Join(err, w.file.Truncate(w.index.Bytes))
 	}
-	for len(text) > 0 {
-		n := bytes.IndexByte([]byte(text), '\n') + 1
-		if n == 0 {
-			n = len(text)
-		}
-		w.count(n)
-		text = text[n:]
-	}
 	w.index.Marks = append(w.index.Marks, marks...)
-	w.wake()
+	w.added(text)
 	return nil
 }
 

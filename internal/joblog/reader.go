@@ -114,6 +114,11 @@ func (r *Reader) lines(ctx context.Context, i Index, from, n, room int) ([]strin
 	if n <= 0 || from < 0 {
 		return nil, nil
 	}
+	if r.writer != nil {
+		if out := r.writer.recent(from, n, room); out != nil {
+			return out, nil
+		}
+	}
 	start := i.Offsets[from/every]
 	end := i.Bytes
 	if last := (from + n + every - 1) / every; last < len(i.Offsets) {
@@ -124,7 +129,7 @@ func (r *Reader) lines(ctx context.Context, i Index, from, n, room int) ([]strin
 		return nil, err
 	}
 	defer f.Close()
-	in := bufio.NewReaderSize(f, 128<<10)
+	in := bufio.NewReaderSize(f, int(min(128<<10, max(end-start, 4<<10))))
 	out := make([]string, 0, n)
 	for k := from / every * every; k < from+n; k++ {
 		line, err := in.ReadString('\n')

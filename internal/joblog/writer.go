@@ -47,6 +47,7 @@ type Writer struct {
 	mu      sync.Mutex
 	file    *os.File
 	index   Index
+	tail    tail
 	changed chan struct{}
 	// err is why lines are missing, the first time that it happened; lost counts those that are not told
 	// of in the log yet.
@@ -158,8 +159,14 @@ func (w *Writer) append(text, stamp string) {
 		return
 	}
 	w.lost = 0
+	w.added(text)
+}
+
+// added takes note of whole lines that were written.
+func (w *Writer) added(text string) {
 	for line := range strings.Lines(text) {
 		w.count(len(line))
+		w.tail.push(line)
 	}
 	w.wake()
 }

@@ -150,7 +150,11 @@ func (s *Server) logIndex(r *request) (any, error) {
 	defer log.Close()
 	i := log.Index()
 	out := api.LogIndex{Lines: i.Lines, Bytes: i.Bytes, Done: i.Done, Sections: []api.LogSection{}}
-	for _, x := range i.Sections() {
+	sections := i.Sections()
+	if task := r.URL.Query().Get("task"); task != "" {
+		sections = i.Find(task)
+	}
+	for _, x := range sections {
 		out.Sections = append(out.Sections, api.LogSection{Kind: x.Kind, Name: x.Name, From: x.From, To: x.To, Open: x.Open})
 	}
 	for _, m := range i.Marks {

@@ -31,7 +31,7 @@ import (
 
 // world is a real web server over records in memory, which a test writes as the other workers would.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	store *store.Store
 	db    *history.DB
 	logs  *joblog.Logs
@@ -40,7 +40,7 @@ type world struct {
 	pipes map[string]*store.Pipeline
 }
 
-func newWorld(t *testing.T, adjust ...func(*web.Config)) *world {
+func newWorld(t testing.TB, adjust ...func(*web.Config)) *world {
 	t.Helper()
 	ctx := t.Context()
 	w := &world{t: t, pipes: map[string]*store.Pipeline{}}
