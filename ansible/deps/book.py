@@ -17,7 +17,7 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
 from lenient import EXTERNAL, STUBS, Loader, guard_lookups
-from names import Names, is_text_template
+from names import Names, is_text_template, listed
 from render import PlayState, Renderer, module_name
 from says import PROBLEMS, READS, REQUEST, ROOT, Timeout, emit, first_line, limited, relative
 
@@ -26,7 +26,7 @@ class Reader:
     def __init__(self):
         self.loader = Loader()
         self.loader.set_basedir(ROOT)
-        self.fresh = []
+        self.fresh, self.added = [], []
         self.inventory = self.load_inventory()
         self.variables = VariableManager(loader=self.loader, inventory=self.inventory)
         self.variables._hostvars = HostVars(self.inventory, self.variables, self.loader)
@@ -37,7 +37,7 @@ class Reader:
     def load_inventory(self):
         """Sources are loaded one by one, so that one that hangs does not take the others along."""
         good = []
-        for source in REQUEST.get("inventory", []):
+        for source in (REQUEST.get("inventory") or []):
             path = os.path.join(ROOT, source)
             try:
                 if not os.path.exists(path):
@@ -51,7 +51,7 @@ class Reader:
             except (AnsibleError, Timeout) as e:
                 PROBLEMS.add(f"the inventory {source} could not be read: {first_line(e)}", path)
         inventory = InventoryManager(loader=self.loader, sources=good or None)
-        for host, groups in REQUEST.get("hosts", {}).items():
+        for host, groups in (REQUEST.get("hosts") or {}).items():
             # Nodes of the nodeset, which the inventory of the repository may not have.
             if not inventory.get_host(host) or host not in inventory.hosts:
                 self.fresh.append(host)
@@ -59,12 +59,13 @@ class Reader:
             for group in groups:
                 inventory.add_group(group)
                 inventory.add_host(host, group)
+        inventory.reconcile_inventory()
         return inventory
 
     def tell_inventory(self):
         hosts = {h.name: sorted(g.name for g in h.get_groups()) for h in self.inventory.get_hosts() if h.name not in self.fresh}
         files = {}
-        for path in REQUEST.get("variables", []):
+        for path in (REQUEST.get("variables") or []):
             keys = self.keys(os.path.join(ROOT, path))
             if keys is not None:
                 files[path] = keys
@@ -95,6 +96,7 @@ class Reader:
         self.used, self.request = set(), request
         path = os.path.join(ROOT, request["path"])
         self.variables._extra_vars = dict(request.get("vars") or {})
+        self.loader.set_basedir(ROOT)
         ok = False
         try:
             limited(REQUEST.get("seconds", 60), f"reading {request['path']}", self.playbook, path)
@@ -113,6 +115,8 @@ class Reader:
     def playbook(self, path):
         READS.add(path, "playbook")
         book = Playbook.load(path, variable_manager=self.variables, loader=self.loader)
+        # As whoever runs it does: roles and variables beside the playbook are found from here.
+        self.loader.set_basedir(os.path.dirname(path))
         for play in book.get_plays():
             self.play(play)
 
@@ -156,7 +160,10 @@ class Reader:
         except Exception as e:  # undefined in a pattern raises by kind of pattern
             PROBLEMS.add(f"the hosts of the play {play.get_name()} are unknown: {first_line(e)}")
             return []
-        found = self.inventory.get_hosts(pattern)
+        nodes = self.request.get("nodes")
+        # With a nodeset, its nodes are all hosts that there are; nodes of other jobs are nowhere else.
+        found = [h for h in self.inventory.get_hosts(pattern)
+                 if h.name in ("localhost", *self.added) or (h.name in nodes if nodes else h.name not in self.fresh)]
         if not found:
             PROBLEMS.add(f"no host of the inventory matches {pattern if isinstance(pattern, str) else ':'.join(pattern)}")
         return found
@@ -178,7 +185,7 @@ class Reader:
                     again = True
 
     def notified(self, task, state):
-        names = {task.name, task.get_name(), *(task.listen or [])}
+        names = {task.name, task.get_name(), *map(str, listed(task.listen))}
         if is_text_template(task.name or "") and state.hosts:
             variables = self.renderer.variables_of(task, state, state.hosts[0])
             said = self.renderer.value(task.name, self.renderer.templar(state, state.hosts[0], variables), variables, state)
@@ -235,7 +242,7 @@ class Reader:
             emit("task", playbook=self.request["id"], play=state.play.get_name(), name=task.get_name().replace(f"{STUBS}/", ""),
                  module=module_name(task), hosts=[h.name for h in hosts], file=relative(file) if not file.startswith(STUBS) else "",
                  line=line, role=task._role.get_name() if task._role else "", handler=state.handler or isinstance(task, Handler),
-                 tolerant=bool(task.ignore_errors) or any(str(f).lower() == "false" for f in task.failed_when or []),
+                 tolerant=bool(task.ignore_errors) or any(str(f).lower() == "false" for f in listed(task.failed_when)),
                  **rendered)
 
     def task_names(self, task):
@@ -247,7 +254,7 @@ class Reader:
                 used, _ = self.note(value)
                 names |= used
         for conditions in (task.when, task.until, task.changed_when, task.failed_when):
-            for text in conditions if isinstance(conditions, list) else [conditions]:
+            for text in listed(conditions):
                 if isinstance(text, str) and text:
                     used = self.names.expression(text)
                     self.used |= used
@@ -271,9 +278,9 @@ class Reader:
                     state.late.add(key)
         elif short == "add_host" and isinstance(args.get("name") or args.get("hostname"), str):
             self.add_host(args)
-        for name in task.notify or []:
-            if [str(c).lower() for c in task.changed_when or []] == ["false"]:
-                continue
+        if [str(c).lower() for c in listed(task.changed_when)] == ["false"]:
+            return
+        for name in listed(task.notify):
             key = str(name)
             if is_text_template(key) and hosts:
                 variables = self.renderer.variables_of(task, state, hosts[0])
@@ -286,7 +293,7 @@ class Reader:
         groups = args.get("groups") or args.get("group") or []
         if name not in self.inventory.hosts:
             self.inventory.add_host(name)
-            emit("added", playbook=self.request["id"], name=name)
+            self.added.append(name)
         for group in groups.split(",") if isinstance(groups, str) else groups:
             if isinstance(group, str):
                 self.inventory.add_group(group.strip())

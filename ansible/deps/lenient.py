@@ -75,7 +75,7 @@ def add_plugins():
     kinds = {"inventory_plugins": plugins.inventory_loader, "filter_plugins": plugins.filter_loader,
              "test_plugins": plugins.test_loader, "lookup_plugins": plugins.lookup_loader,
              "action_plugins": plugins.action_loader, "library": plugins.module_loader}
-    for folder in REQUEST.get("plugins", []):
+    for folder in (REQUEST.get("plugins") or []):
         loader = kinds.get(os.path.basename(folder))
         if loader is not None:
             loader.add_directory(os.path.join(ROOT, folder))

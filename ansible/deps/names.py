@@ -8,6 +8,13 @@ def is_text_template(text):
     return "{{" in text or "{%" in text
 
 
+def listed(value):
+    """An attribute that may be written as one thing or as a list of them."""
+    if value is None or value == "":
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def strings(value):
     if isinstance(value, AnsibleVaultEncryptedUnicode):
         return

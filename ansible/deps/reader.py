@@ -5,7 +5,7 @@ Standard input: one JSON object,
     {"root": "/checkout", "config": "ansible.cfg", "inventory": ["inventory/hosts.yaml"],
      "hosts": {"bridge": ["group"]}, "plugins": ["playbooks/filter_plugins"],
      "variables": ["group_vars/all.yaml"], "inventory_seconds": 20, "seconds": 60,
-     "playbooks": [{"id": "job-a", "path": "playbooks/a.yaml", "vars": {}}]}
+     "playbooks": [{"id": "job-a", "path": "playbooks/a.yaml", "vars": {}, "nodes": ["bridge"]}]}
 
 Standard output, one object a line, each with a "kind":
 
@@ -32,7 +32,12 @@ import traceback
 from says import PROBLEMS, REQUEST, ROOT, emit, first_line
 
 os.chdir(ROOT)
-os.environ["ANSIBLE_CONFIG"] = os.path.join(ROOT, REQUEST["config"]) if REQUEST.get("config") else os.devnull
+# Where the checkout has none, that of whoever reads it must not count.
+EMPTY = os.path.join(os.environ["ANSIBLE_HOME"], "ansible.cfg")
+os.makedirs(os.environ["ANSIBLE_HOME"], exist_ok=True)
+with open(EMPTY, "w"):
+    pass
+os.environ["ANSIBLE_CONFIG"] = os.path.join(ROOT, REQUEST["config"]) if REQUEST.get("config") else EMPTY
 os.environ.update(ANSIBLE_NOCOLOR="1", ANSIBLE_DEPRECATION_WARNINGS="0", ANSIBLE_LOCALHOST_WARNING="0",
                   ANSIBLE_FORCE_COLOR="0", ANSIBLE_INVENTORY_UNPARSED_WARNING="0", ANSIBLE_LOG_PATH=os.devnull,
                   ANSIBLE_TRANSFORM_INVALID_GROUP_CHARS="ignore")
@@ -61,7 +66,7 @@ def main():
     add_plugins()
     reader = Reader()
     reader.tell_inventory()
-    for request in REQUEST.get("playbooks", []):
+    for request in (REQUEST.get("playbooks") or []):
         try:
             reader.read(request)
         except Exception as e:  # one playbook must not take the others along

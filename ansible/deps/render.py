@@ -11,7 +11,7 @@ from ansible.template import Templar
 
 import contents
 from lenient import HARMLESS, guard_lookups
-from names import is_text_template, strings
+from names import is_text_template, listed, strings
 from says import PROBLEMS, READS, ROOT, first_line, relative
 
 MAX_ITEMS = 100
@@ -158,7 +158,7 @@ class Renderer:
     def decide(self, conditions, templar, variables, state):
         """True or False where conditions can be decided by what is written; None where a run must."""
         unsure = False
-        for condition in conditions or []:
+        for condition in listed(conditions):
             if isinstance(condition, bool) or condition in (None, ""):
                 if condition is False:
                     return False

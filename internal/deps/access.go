@@ -147,10 +147,14 @@ func unitOf(file string) string {
 	return ""
 }
 
-var zoneFile = regexp.MustCompile(`(?i)/(?:zones?|named|bind|nsd|knot)/(?:.*/)?(?:db\.)?([a-z0-9-]+(?:\.[a-z0-9-]+)+?)(?:\.(?:zone|db)|/zone\.db)?$`)
+var zoneFile = regexp.MustCompile(`(?i)/(?:zones?|named|bind|nsd|knot)/(?:.*/)?(?:db\.)?([a-z0-9-]+(?:\.[a-z0-9-]+)+?)(?:\.(?:zone|db))?$`)
 
+// zoneOf is the zone that a file of a name server holds: by its name, or that of its folder.
 func zoneOf(file string) string {
-	if m := zoneFile.FindStringSubmatch(file); m != nil && !strings.HasSuffix(m[1], ".conf") && !strings.Contains(m[1], "named.") {
+	if base := path.Base(file); base == "zone.db" || base == "zone" {
+		file = path.Dir(file)
+	}
+	if m := zoneFile.FindStringSubmatch(file); m != nil && !strings.HasSuffix(m[1], ".conf") && !strings.HasPrefix(m[1], "named.") {
 		return m[1]
 	}
 	return ""

@@ -194,10 +194,11 @@ func describe(p *Pipeline, path []string, edges []*Edge) (Finding, bool) {
 		Fix:  "split a job, or waive the weakest edge with the reason"}, true
 }
 
-// excluded is L6: a group that most plays exclude ("all:!disabled") but some do not.
+// excluded is L6: a group that most plays which could touch its hosts exclude ("all:!disabled"), but some
+// do not.
 func (a *Analysis) excluded() []Finding {
-	count := map[string]int{}
-	plays := 0
+	type count struct{ out, in int }
+	counts := map[string]*count{}
 	each := func(f func(j *Job, p *Play)) {
 		for i := range a.Jobs {
 			for k := range a.Jobs[i].Plays {
@@ -206,19 +207,33 @@ func (a *Analysis) excluded() []Finding {
 		}
 	}
 	each(func(_ *Job, p *Play) {
-		plays++
 		for _, g := range exclusions(p.Pattern) {
-			count[g]++
+			if counts[g] == nil {
+				counts[g] = &count{}
+			}
+			counts[g].out++
+		}
+	})
+	touches := func(p *Play, g string) bool {
+		return !slices.Contains(exclusions(p.Pattern), g) && slices.ContainsFunc(p.Hosts, func(h string) bool { return slices.Contains(a.Hosts[h], g) })
+	}
+	each(func(_ *Job, p *Play) {
+		for g, c := range counts {
+			if touches(p, g) {
+				c.in++
+			}
 		}
 	})
 	var out []Finding
 	each(func(j *Job, p *Play) {
-		for g, n := range count {
-			if 2*n < plays || slices.Contains(exclusions(p.Pattern), g) || !slices.ContainsFunc(p.Hosts, func(h string) bool { return slices.Contains(a.Hosts[h], g) }) {
+		for _, g := range keys(counts) {
+			c := counts[g]
+			// A play that names the group itself means its hosts.
+			if c.out < 3 || c.out < 2*c.in || !touches(p, g) || slices.Contains(parts(p.Pattern), g) {
 				continue
 			}
 			out = append(out, Finding{Rule: "L6", Level: LevelWarning, Severity: Outage, Confidence: Medium, Jobs: []string{j.Name}, At: p.At,
-				Text: fmt.Sprintf("the play %q of %s runs on hosts of the group %s, which %d of %d plays exclude", p.Name, j.Name, g, n, plays),
+				Text: fmt.Sprintf("the play %q of %s runs on hosts of the group %s, which %d of %d plays exclude that could", p.Name, j.Name, g, c.out, c.out+c.in),
 				Fix:  fmt.Sprintf("add :!%s to its hosts", g)})
 		}
 	})
@@ -226,9 +241,13 @@ func (a *Analysis) excluded() []Finding {
 	return out
 }
 
+func parts(pattern string) []string {
+	return strings.FieldsFunc(pattern, func(c rune) bool { return c == ':' || c == ',' || c == ' ' || c == '&' })
+}
+
 func exclusions(pattern string) []string {
 	var out []string
-	for _, part := range strings.FieldsFunc(pattern, func(c rune) bool { return c == ':' || c == ',' }) {
+	for _, part := range parts(pattern) {
 		if g, ok := strings.CutPrefix(strings.TrimSpace(part), "!"); ok {
 			out = append(out, g)
 		}

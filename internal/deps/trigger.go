@@ -118,39 +118,57 @@ func keys[V any](m map[string]V) []string {
 	return out
 }
 
-// matchers is L1 (matches nothing), L2 (content that no matcher covers) and L3 (matches only what the
-// job never reads).
+// matchers is L1 (matches nothing; one finding for all jobs that inherit it), L2 (content that no matcher
+// covers) and L3 (matches only what the job never reads).
 func (a *Analysis) matchers() []Finding {
+	type written struct {
+		at      Place
+		pattern string
+	}
+	dead := map[written]int{}
 	var out []Finding
 	for i := range a.Jobs {
 		j := &a.Jobs[i]
-		if len(j.Matchers) == 0 {
-			continue
+		inputs := map[string]string{}
+		if len(j.Matchers) > 0 {
+			inputs = a.inputs(j)
 		}
-		inputs := a.inputs(j)
 		for _, m := range j.Matchers {
-			matched := 0
-			useful := 0
-			for _, f := range a.Files {
-				if m.Match(f) {
-					matched++
-					if _, ok := inputs[f]; ok {
-						useful++
-					}
-				}
-			}
+			matched, useful := a.matched(m, inputs)
 			switch {
 			case matched == 0:
-				out = append(out, Finding{Rule: "L1", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: []string{j.Name}, At: m.At,
-					Text: fmt.Sprintf("the matcher %s of %s matches no file", m.Pattern, j.Name), Fix: "correct or remove it"})
+				w := written{m.At, m.Pattern}
+				n, ok := dead[w]
+				if !ok {
+					n = len(out)
+					dead[w] = n
+					out = append(out, Finding{Rule: "L1", Level: LevelWarning, Severity: Freshness, Confidence: High, At: m.At, Fix: "correct or remove it"})
+				}
+				out[n].Jobs = append(out[n].Jobs, j.Name)
+				out[n].Text = fmt.Sprintf("the matcher %s of %s matches no file", m.Pattern, list(out[n].Jobs))
 			case useful == 0 && !m.Irrelevant && !j.Partial && len(j.Tasks) > 0 && !a.configures(j, m):
 				out = append(out, Finding{Rule: "L3", Level: LevelNote, Severity: Info, Confidence: Medium, Jobs: []string{j.Name}, At: m.At,
 					Text: fmt.Sprintf("the matcher %s of %s matches %d files, none of which the job reads", m.Pattern, j.Name, matched), Fix: "remove it"})
 			}
 		}
-		out = append(out, a.uncovered(j, inputs)...)
+		if len(j.Matchers) > 0 && !j.Private {
+			out = append(out, a.uncovered(j, inputs)...)
+		}
 	}
 	return out
+}
+
+// matched counts the files that a matcher matches, and those of them that are inputs.
+func (a *Analysis) matched(m Matcher, inputs map[string]string) (matched, useful int) {
+	for _, f := range a.Files {
+		if m.Match(f) {
+			matched++
+			if _, ok := inputs[f]; ok {
+				useful++
+			}
+		}
+	}
+	return matched, useful
 }
 
 // configures reports whether a matcher is there for the configuration of the job itself.
@@ -160,25 +178,25 @@ func (a *Analysis) configures(j *Job, m Matcher) bool {
 	})
 }
 
+// uncovered is L2: one finding a job, with all files that no matcher covers.
 func (a *Analysis) uncovered(j *Job, inputs map[string]string) []Finding {
-	var missed []string
-	for f := range inputs {
-		if !j.Triggered([]string{f}) {
-			missed = append(missed, f)
+	var texts, add []string
+	var also []Place
+	for _, f := range keys(inputs) {
+		if j.Triggered([]string{f}) {
+			continue
 		}
+		texts = append(texts, fmt.Sprintf("%s (%s)", f, inputs[f]))
+		add = append(add, pattern(f))
+		also = append(also, Place{File: f})
 	}
-	slices.Sort(missed)
-	var out []Finding
-	for _, f := range missed {
-		at := j.At
-		for _, m := range j.Matchers {
-			at = m.At
-		}
-		out = append(out, Finding{Rule: "L2", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: []string{j.Name}, At: at, Also: []Place{{File: f}},
-			Text: fmt.Sprintf("%s uses %s (%s), but no matcher of it covers that file", j.Name, f, inputs[f]),
-			Fix:  "add " + pattern(f) + " to files"})
+	if len(texts) == 0 {
+		return nil
 	}
-	return out
+	at := j.Matchers[len(j.Matchers)-1].At
+	return []Finding{{Rule: "L2", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: []string{j.Name}, At: at, Also: also,
+		Text: fmt.Sprintf("%s uses %s, but no matcher of it covers that", j.Name, list(texts)),
+		Fix:  "add " + strings.Join(add, ", ") + " to files"}}
 }
 
 // Suggest gives the matchers that cover exactly what a job reads: whole roles, and single files

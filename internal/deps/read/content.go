@@ -86,6 +86,8 @@ type playbook struct {
 	ID   string         `json:"id"`
 	Path string         `json:"path"`
 	Vars map[string]any `json:"vars"`
+	// Nodes are all hosts that there are, where a job has a nodeset; the repository's inventory else.
+	Nodes []string `json:"nodes"`
 }
 
 // request adds the jobs that run playbooks to r, and asks for their content.
@@ -124,11 +126,11 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 		}
 		r.Jobs = append(r.Jobs, j)
 		for _, path := range paths {
-			vars := map[string]any{}
+			p := playbook{ID: name, Path: path, Vars: map[string]any{}}
 			if !inner {
-				vars = e.vars
+				p.Vars, p.Nodes = e.vars, j.Nodes
 			}
-			q.Playbooks = append(q.Playbooks, playbook{ID: name, Path: path, Vars: vars})
+			q.Playbooks = append(q.Playbooks, p)
 		}
 	}
 	return q
