@@ -22,6 +22,18 @@ from render import PlayState, Renderer, module_name
 from says import PROBLEMS, READS, REQUEST, ROOT, Timeout, emit, first_line, limited, relative
 
 
+class KeptHostVars(HostVars):
+    """Variables of other hosts, gathered once for each folder of playbooks: nothing changes them here."""
+
+    kept = {}
+
+    def __getitem__(self, name):
+        key = (self._loader.get_basedir(), str(name))
+        if key not in self.kept:
+            self.kept[key] = super().__getitem__(name)
+        return self.kept[key]
+
+
 class Reader:
     def __init__(self):
         self.loader = Loader()
@@ -29,7 +41,7 @@ class Reader:
         self.fresh, self.added = [], []
         self.inventory = self.load_inventory()
         self.variables = VariableManager(loader=self.loader, inventory=self.inventory)
-        self.variables._hostvars = HostVars(self.inventory, self.variables, self.loader)
+        self.variables._hostvars = KeptHostVars(self.inventory, self.variables, self.loader)
         self.names = Names(Templar(loader=self.loader).environment)
         self.renderer = Renderer(self.loader, self.variables, self.names)
         self.used = set()
@@ -299,6 +311,7 @@ class Reader:
                 self.inventory.add_group(group.strip())
                 self.inventory.add_host(name, group.strip())
         self.inventory.reconcile_inventory()
+        KeptHostVars.kept.clear()
 
     def role_files(self, role):
         for part in ("defaults", "vars", "meta"):

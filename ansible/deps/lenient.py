@@ -9,6 +9,7 @@ from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.parsing.vault import is_encrypted
 from ansible.playbook.role.definition import RoleDefinition
 from ansible.plugins import loader as plugins
+from ansible.template import AnsibleEnvironment, AnsibleNativeEnvironment
 
 from says import PROBLEMS, READS, REQUEST, ROOT, emit, relative
 
@@ -79,6 +80,24 @@ def add_plugins():
         loader = kinds.get(os.path.basename(folder))
         if loader is not None:
             loader.add_directory(os.path.join(ROOT, folder))
+
+
+def keep_compiled(original):
+    """Jinja compiles a text each time that it is rendered; for many hosts that is most of the work."""
+    compiled = {}
+
+    def compile(self, source, name=None, filename=None, raw=False, defer_init=False):
+        if not isinstance(source, str) or name or filename or raw or defer_init:
+            return original(self, source, name, filename, raw, defer_init)
+        key = (type(self), self.variable_start_string, self.block_start_string, self.trim_blocks, self.keep_trailing_newline, str(source))
+        if key not in compiled:
+            compiled[key] = original(self, source, name, filename, raw, defer_init)
+        return compiled[key]
+    return compile
+
+
+AnsibleEnvironment.compile = keep_compiled(AnsibleEnvironment.compile)
+AnsibleNativeEnvironment.compile = keep_compiled(AnsibleNativeEnvironment.compile)
 
 
 def guard_lookups(templar):
