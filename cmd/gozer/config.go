@@ -36,7 +36,7 @@ A PATH is a folder, NAME=FOLDER to say what the project is called, or FOLDER@REV
   gozer config diff main HEAD                           which jobs my change alters, and how`,
 		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(configCheck(), configJobs(), configShow(), configGraph(), configDiff())
+	cmd.AddCommand(configCheck(), configJobs(), configShow(), configGraph(), configDiff(), configGenerate(), configBench())
 	return cmd
 }
 

@@ -319,6 +319,9 @@ func (l *Layout) checkJobs() {
 // checkCycles finds jobs that are their own ancestors: on all branches, or on the one of the files that define them.
 // What only regular expressions of branches bring about is told when a job is frozen on such a branch.
 func (l *Layout) checkCycles() {
+	if !slices.ContainsFunc(l.jobNames, func(name string) bool { return l.circular(l.jobs[name]) }) {
+		return
+	}
 	type place struct{ name, branch string }
 	const onTheWay, done = 1, 2
 	state := map[place]int{}
@@ -351,6 +354,27 @@ func (l *Layout) checkCycles() {
 			}
 		}
 	}
+}
+
+// circular tells whether the parents of a job, whatever their branches, lead back to one of them. It is quick where
+// they do not, and asks no job twice.
+func (l *Layout) circular(d *definitions) bool {
+	if d == nil || d.visit == visited {
+		return false
+	}
+	if d.visit == visiting {
+		return true
+	}
+	d.visit = visiting
+	last := ""
+	for _, v := range d.variants {
+		if p := v.Parent.Value; p != "" && p != last && l.circular(l.jobs[p]) {
+			return true
+		}
+		last = v.Parent.Value
+	}
+	d.visit = visited
+	return false
 }
 
 // onBranch is the one branch that a definition holds for by itself; empty, where it holds for all. Not plain: regular

@@ -130,7 +130,14 @@ type definitions struct {
 	name     string
 	origin   *project
 	variants []*Variant
+	// visit is where circular is with it.
+	visit uint8
 }
+
+const (
+	visiting = iota + 1
+	visited
+)
 
 // Variant is one definition of a job, at the top level or in a project-pipeline, at its place.
 type Variant struct {
