@@ -43,7 +43,8 @@ simulate: ## SEEDS=N runs of the core with everything going wrong; SEED=N plays 
 	@go test -count=1 -timeout 0 -v ./internal/gatetest/simulate -args $(if $(SEED),-seed $(SEED) -test.run Simulation,-seeds $(SEEDS) -first $(FIRST) -sweep 1)
 
 .PHONY: bench
-bench: ui ansible ## measure, and print tables with their conditions
+bench: bin/gozer ansible ## measure, and print tables with their conditions
+	@bin/gozer config bench --git
 	@go test -run '^$$' -bench . -benchtime 2s ./internal/...
 
 RUNS ?= 25000

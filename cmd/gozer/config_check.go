@@ -58,15 +58,20 @@ Exits with 0 where there is no error, 1 where there is, 2 where the check could 
 		}
 		problems := slices.Clone(s.Problems)
 		for _, t := range s.Tenants {
-			problems = append(problems, t.Elsewhere...)
-			problems = append(problems, t.Layout.Problems...)
+			found := slices.Concat(t.Elsewhere, t.Layout.Problems)
 			if !noGraphs {
-				found, err := graphProblems(cmd, t)
+				graphs, err := graphProblems(cmd, t)
 				if err != nil {
 					return err
 				}
-				problems = append(problems, found...)
+				found = append(found, graphs...)
 			}
+			if len(s.Tenants) > 1 {
+				for i := range found {
+					found[i].Hint = joined(found[i].Hint, "in tenant "+t.Name)
+				}
+			}
+			problems = append(problems, found...)
 		}
 		problems = once(problems)
 		out := cmd.OutOrStdout()

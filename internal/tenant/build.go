@@ -3,6 +3,12 @@ package tenant
 import (
 	"context"
 	"fmt"
+	"maps"
+	"runtime"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/config"
@@ -55,38 +61,93 @@ func (s *Service) input(ctx context.Context, name string, src *Sources) (layout.
 	for _, g := range tf.GlobalSemaphores {
 		in.GlobalSemaphores[g.Name] = g.Max
 	}
-	for _, x := range t.Projects {
-		p, err := s.project(x)
-		if err != nil {
-			return in, err
-		}
-		ps := src.project(p)
-		if ps == nil {
-			return in, fmt.Errorf("the sources of tenant %s lack project %s", name, p)
-		}
-		pi := layout.ProjectInput{Project: p, Options: x, DefaultBranch: ps.DefaultBranch, Driver: s.opts.Connections[p.Connection],
-			ExcludeUnprotected: x.ExcludeUnprotected.Or(t.ExcludeUnprotected)}
-		for i := range ps.Branches {
-			b := &ps.Branches[i]
-			if !visible(t, x, b) {
-				continue
+	s.mu.Lock()
+	r := &reading{s: s, tenant: t, before: s.parts[name], now: map[branchKey]layout.BranchInput{}, sealed: in.Sealed}
+	s.mu.Unlock()
+	in.Projects = make([]layout.ProjectInput, len(t.Projects))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
+	for i, x := range t.Projects {
+		g.Go(func() error {
+			p, err := s.project(x)
+			if err != nil {
+				return err
 			}
-			bi := layout.BranchInput{Name: b.Name}
-			if b.Files != "" {
-				var text map[string]string
-				if err := s.store.JSON(ctx, b.Files, &text); err != nil {
-					return in, err
-				}
-				bi = s.branch(x, p, b.Name, text)
-				if err := s.sealed(ctx, p, bi.Files, in.Sealed); err != nil {
-					return in, err
-				}
+			ps := src.at(i, p)
+			if ps == nil {
+				return fmt.Errorf("the sources of tenant %s lack project %s", name, p)
 			}
-			pi.Branches = append(pi.Branches, bi)
-		}
-		in.Projects = append(in.Projects, pi)
+			in.Projects[i], err = r.project(ctx, x, ps)
+			return err
+		})
 	}
+	if err := g.Wait(); err != nil {
+		return in, err
+	}
+	s.mu.Lock()
+	s.parts[name] = r.now
+	s.mu.Unlock()
 	return in, nil
+}
+
+// branchKey says what a branch's part of a layout depends on: files is the blob with their text, extra the further
+// paths.
+type branchKey struct {
+	project, branch, files, extra string
+	trusted                       bool
+}
+
+// reading is the making of one input. Branches that did not move are taken from the one before, so that the store is
+// asked only for what is new.
+type reading struct {
+	s      *Service
+	tenant *config.Tenant
+	before map[branchKey]layout.BranchInput
+
+	mu     sync.Mutex
+	now    map[branchKey]layout.BranchInput
+	sealed map[layout.SecretID]string
+}
+
+func (r *reading) project(ctx context.Context, x *config.TenantProject, ps *ProjectSources) (layout.ProjectInput, error) {
+	pi := layout.ProjectInput{Project: ps.Project, Options: x, DefaultBranch: ps.DefaultBranch, Driver: r.s.opts.Connections[ps.Project.Connection],
+		ExcludeUnprotected: x.ExcludeUnprotected.Or(r.tenant.ExcludeUnprotected)}
+	for i := range ps.Branches {
+		b := &ps.Branches[i]
+		if !visible(r.tenant, x, b) {
+			continue
+		}
+		bi := layout.BranchInput{Name: b.Name}
+		if b.Files != "" {
+			var err error
+			if bi, err = r.branch(ctx, x, ps.Project, b); err != nil {
+				return pi, err
+			}
+		}
+		pi.Branches = append(pi.Branches, bi)
+	}
+	return pi, nil
+}
+
+func (r *reading) branch(ctx context.Context, x *config.TenantProject, p change.Project, b *BranchSources) (layout.BranchInput, error) {
+	key := branchKey{p.Canonical(), b.Name, b.Files, strings.Join(x.ExtraConfigPaths, "\x00"), x.Trusted}
+	bi, known := r.before[key]
+	if !known {
+		var text map[string]string
+		if err := r.s.store.JSON(ctx, b.Files, &text); err != nil {
+			return bi, err
+		}
+		bi = r.s.branch(x, p, b.Name, text)
+	}
+	sealed := map[layout.SecretID]string{}
+	if err := r.s.sealed(ctx, p, bi.Files, sealed); err != nil {
+		return bi, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now[key] = bi
+	maps.Copy(r.sealed, sealed)
+	return bi, nil
 }
 
 // branch parses the files of a branch that count, in load order.

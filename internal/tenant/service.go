@@ -51,11 +51,16 @@ type Service struct {
 	opens   Opens
 	log     *slog.Logger
 
-	mu      sync.Mutex
-	file    *config.TenantFile            // as it was last read
-	texts   map[string]*config.TenantFile // by content
-	parsed  map[string]*config.Content    // parsed files, by content and connections
-	layouts map[string]*layout.Layout     // by identity
+	mu    sync.Mutex
+	file  *config.TenantFile            // as it was last read
+	texts map[string]*config.TenantFile // by content
+	// parsed files by content and connections; when their texts are too many those that were not asked for since the
+	// last time go.
+	parsed, unasked map[string]*config.Content
+	parsedBytes     int
+	// parts are those of branches in the present layouts, by tenant.
+	parts   map[string]map[branchKey]layout.BranchInput
+	layouts map[string]*layout.Layout // by identity
 	recent  []string
 	opened  map[string]bool // secrets that could be opened, by owner and cipher text
 }
@@ -67,7 +72,7 @@ func New(c Config) (*Service, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{store: c.Store, forges: c.Forges, path: c.File, webRoot: c.WebRoot, opens: c.Opens, log: c.Log, opened: map[string]bool{},
-		texts: map[string]*config.TenantFile{}, parsed: map[string]*config.Content{}, layouts: map[string]*layout.Layout{}}
+		texts: map[string]*config.TenantFile{}, parsed: map[string]*config.Content{}, parts: map[string]map[branchKey]layout.BranchInput{}, layouts: map[string]*layout.Layout{}}
 	s.opts.Connections = map[string]string{}
 	for _, f := range c.Forges.All() {
 		s.opts.Connections[f.Name()] = f.Driver()
@@ -239,11 +244,18 @@ func (s *Service) recordLayout(ctx context.Context, tenant, id string, r LayoutR
 	return err
 }
 
+// keepText bounds the bytes of text of which parsed files are kept for as long as nobody asks for them.
+const keepText = 32 << 20
+
 // content parses a text once, whatever branch or project it is in.
 func (s *Service) content(text string) *config.Content {
 	key := config.Key([]byte(text), s.opts)
 	s.mu.Lock()
 	c := s.parsed[key]
+	if c == nil && s.unasked[key] != nil {
+		c = s.unasked[key]
+		s.remember(key, c, len(text))
+	}
 	s.mu.Unlock()
 	if c != nil {
 		return c
@@ -251,6 +263,17 @@ func (s *Service) content(text string) *config.Content {
 	c = config.ParseContent([]byte(text), s.opts)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.parsed[key] = c
+	if other := s.parsed[key]; other != nil {
+		return other // somebody was faster
+	}
+	s.remember(key, c, len(text))
 	return c
+}
+
+// remember keeps a parsed file; the caller holds the lock.
+func (s *Service) remember(key string, c *config.Content, size int) {
+	s.parsed[key] = c
+	if s.parsedBytes += size; s.parsedBytes > keepText {
+		s.unasked, s.parsed, s.parsedBytes = s.parsed, map[string]*config.Content{}, 0
+	}
 }

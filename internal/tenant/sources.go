@@ -64,6 +64,14 @@ func (s *Sources) project(p change.Project) *ProjectSources {
 	return nil
 }
 
+// at is the sources of a project, which are mostly those at the index that the project has in its tenant.
+func (s *Sources) at(i int, p change.Project) *ProjectSources {
+	if i < len(s.Projects) && s.Projects[i].Project == p {
+		return &s.Projects[i]
+	}
+	return s.project(p)
+}
+
 func (s *Sources) branch(p change.Project, name string) *BranchSources {
 	ps := s.project(p)
 	if ps == nil {

@@ -47,7 +47,7 @@ func (s Size) Write(emit func(File) error) error {
 		return err
 	}
 	for _, f := range []File{
-		{Path: "zuul.d/jobs.yaml", Data: centralJobs()},
+		{Path: "zuul.d/jobs.yaml", Data: s.centralJobs()},
 		{Path: "zuul.d/pipelines.yaml", Data: s.pipelines()},
 		{Path: "zuul.d/templates.yaml", Data: s.templates()},
 	} {
@@ -109,7 +109,7 @@ func (s Size) pipelines() []byte {
 }
 
 // centralJobs are the base job and a ladder of parents.
-func centralJobs() []byte {
+func (s Size) centralJobs() []byte {
 	var b strings.Builder
 	b.WriteString(`- job:
     name: base
@@ -144,7 +144,7 @@ func centralJobs() []byte {
     required-projects:
       - org/project-%d
 
-`, i, parent, i, i, i, i, i, i, i)
+`, i, parent, i, i, i, i, i, i, i%s.Projects)
 		parent = fmt.Sprintf("level-%d", i)
 	}
 	return []byte(b.String())
