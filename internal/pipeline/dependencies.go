@@ -143,13 +143,19 @@ func (st *stepper) canMerge(c *change.Change) bool {
 		return true
 	}
 	if st.allowed == nil {
-		st.allowed = []string{}
-		for _, r := range st.s.Settings.Reporters[ReportSuccess] {
-			st.allowed = append(st.allowed, r.Labels...)
-		}
+		st.allowed = successVotes(&st.s.Settings)
 	}
 	ok, _ := c.CanMerge(st.allowed)
 	return ok
+}
+
+// successVotes are the labels that the reporters of success vote on.
+func successVotes(s *Settings) []string {
+	out := []string{}
+	for _, r := range s.Reporters[ReportSuccess] {
+		out = append(out, r.Labels...)
+	}
+	return out
 }
 
 // failingNeeds tells whether an item with a change that this one needs is failing.

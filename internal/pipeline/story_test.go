@@ -273,6 +273,8 @@ func (s *story) play(t *testing.T, d *datadriven.TestData) string {
 		s.input(&Reconfigure{Settings: s.plan.settings(), Tenant: s.plan.tenant(), Removed: s.plan.Removed})
 	case "queue":
 		s.show()
+	case "explain":
+		s.explain(pos[0], pos[1])
 	default:
 		t.Fatalf("%s: there is no command %s", d.Pos, d.Cmd)
 	}
@@ -567,6 +569,29 @@ func (s *story) of(e Effect) string {
 		return s.names[e.Item]
 	}
 	return ""
+}
+
+// explain says why the item, and each of its jobs, or one, is as it is.
+func (s *story) explain(item, only string) {
+	s.t.Helper()
+	for _, it := range s.s.Items {
+		if s.names[it.ID] != item {
+			continue
+		}
+		e := Explain(s.s, s.sem, it.ID)
+		if only == "" {
+			s.say("%s", e.Why)
+		}
+		for _, j := range e.Jobs {
+			if only == "" || j.Name == only {
+				s.say("%s: %s", j.Name, j.Why)
+			}
+		}
+		return
+	}
+	if c := s.forge[item]; c != nil {
+		s.say("%s", Refusal(s.s, c, s.now))
+	}
 }
 
 // show draws the queues.
