@@ -9,6 +9,7 @@ import (
 
 	"github.com/gozer-ci/gozer/internal/api"
 	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/layout"
 	"github.com/gozer-ci/gozer/internal/store"
@@ -102,4 +103,17 @@ func (l layouts) Freeze(ctx context.Context, name, pipe, project, branch string)
 		return &job.Graph{}, nil
 	}
 	return f.Graph, nil
+}
+
+// LeftOut explains the jobs that do not run for an item.
+func (l layouts) LeftOut(ctx context.Context, name, id, pipe string, changes []*change.Change, trigger event.Ref) ([]api.ExplainedJob, error) {
+	lay, err := l.tenants.Layout(ctx, name, id)
+	if err != nil {
+		return nil, err
+	}
+	var out []api.ExplainedJob
+	for _, x := range lay.LeftOut(layout.FreezeInput{Pipeline: pipe, Changes: changes, Trigger: trigger}) {
+		out = append(out, api.ExplainedJob{Name: x.Job, Why: x.Why})
+	}
+	return out, nil
 }

@@ -7,8 +7,9 @@ func commands() []*cobra.Command {
 	out := []*cobra.Command{
 		demoCommand(), serverCommand(), keysCommand(), ansibleCommand(),
 		configCommand(), secretCommand(), depsCommand(), conformanceCommand(), versionCommand(),
-		changeCommand(), statusCommand(), logsCommand(),
+		changeCommand(), statusCommand(), explainCommand(), logsCommand(),
 		nodesCommand(),
 	}
+	out = append(out, operateCommands()...)
 	return append(out, autoholdCommands()...)
 }

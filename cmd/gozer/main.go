@@ -76,6 +76,7 @@ What works so far, and what does not, is in docs/STATUS.md.`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	cmd.AddGroup(&cobra.Group{ID: "server", Title: "Servers:"}, &cobra.Group{ID: "use", Title: "Using a server:"},
+		&cobra.Group{ID: "operate", Title: "Operating pipelines:"},
 		&cobra.Group{ID: "local", Title: "Without a server:"})
 	cmd.AddCommand(commands()...)
 	cmd.SetHelpCommandGroupID("local")

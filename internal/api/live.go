@@ -61,8 +61,10 @@ type Item struct {
 	Buildset string   `json:"buildset,omitempty"`
 	// State is one word for people: queued, merging, configuring, running, failing, succeeded, failed,
 	// problem. Note says more, in a sentence, where there is more to say.
-	State    string    `json:"state"`
-	Note     string    `json:"note,omitempty"`
+	State string `json:"state"`
+	Note  string `json:"note,omitempty"`
+	// Why it is where it is, in one sentence.
+	Why      string    `json:"why"`
 	Failing  []string  `json:"failing,omitempty"`
 	Problems []Problem `json:"problems,omitempty"`
 	Enqueued time.Time `json:"enqueued"`
@@ -110,6 +112,8 @@ type Job struct {
 	// Waiting says why the job does not run yet; Detail, one line about its end.
 	Waiting string `json:"waiting,omitempty"`
 	Detail  string `json:"detail,omitempty"`
+	// Why it runs, waits or was skipped, in one sentence.
+	Why string `json:"why,omitempty"`
 	// Depends are the jobs that must be done first.
 	Depends    []Edge    `json:"depends,omitempty"`
 	Semaphores []string  `json:"semaphores,omitempty"`

@@ -252,3 +252,15 @@ func (e *explainer) requestsBefore(js *JobState) int {
 	}
 	return n
 }
+
+// WaitsForSemaphore tells whether a job of the pipeline waits for a semaphore.
+func WaitsForSemaphore(s *State) bool {
+	for _, it := range s.Items {
+		for _, js := range it.Buildset.Jobs {
+			if js.Build == nil && strings.HasPrefix(js.Waiting, waitingSemaphores) {
+				return true
+			}
+		}
+	}
+	return false
+}

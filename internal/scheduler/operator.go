@@ -84,14 +84,21 @@ func (d *desk) command(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 	case event.OperatorPromote:
 		return d.promote(ctx, e)
 	}
-	c, err := d.named(ctx, e)
-	if err != nil {
-		return nil, err
+	if e.Project.Connection == "" { // an operator names a project as people do
+		p, ok := d.layout.Project(e.Project.Name)
+		if !ok {
+			return nil, refuse("tenant %s has no project %q", d.tenant, e.Project.Name)
+		}
+		e.Project = p
 	}
 	switch e.Type {
 	case event.OperatorDequeue:
-		return d.Store.InputOps(ctx, d.tenant, e.Pipeline, &pipeline.Dequeue{Key: c.Key()})
+		return d.dequeue(ctx, e)
 	case event.OperatorEnqueue:
+		c, err := d.named(ctx, e)
+		if err != nil {
+			return nil, err
+		}
 		cl := d.closure()
 		if err := cl.add(ctx, c); err != nil {
 			return nil, err
@@ -108,6 +115,47 @@ func (d *desk) command(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 	return nil, refuse("there is no operator command %q", e.Type)
 }
 
+// dequeue finds the item by its change or ref in the pipeline: the forge need not know it any more.
+func (d *desk) dequeue(ctx context.Context, e *event.Event) ([]kv.Op, error) {
+	st, _, err := d.Store.LoadPipeline(ctx, d.tenant, e.Pipeline)
+	if err != nil {
+		return nil, err
+	}
+	for _, it := range st.Items {
+		for _, k := range it.Changes {
+			c := st.Changes[k]
+			if it.Live && c != nil && c.Project == e.Project && names(e, c) {
+				return d.Store.InputOps(ctx, d.tenant, e.Pipeline, &pipeline.Dequeue{Key: k})
+			}
+		}
+	}
+	what := e.Ref
+	if e.Number != "" {
+		what = "change " + strings.TrimSuffix(e.Number+","+e.Patchset, ",")
+	}
+	waiting, err := d.Store.KV().Range(ctx, kv.Query{Prefix: store.InboxPrefix(d.tenant, e.Pipeline), KeysOnly: true, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(waiting.KVs) == 0 {
+		return nil, refuse("%s of project %s is not in pipeline %s", what, e.Project.Name, e.Pipeline)
+	}
+	// It may come in with what the pipeline has not looked at yet.
+	c, err := d.named(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return d.Store.InputOps(ctx, d.tenant, e.Pipeline, &pipeline.Dequeue{Key: c.Key()})
+}
+
+// names tells whether the operator's event names the change or ref.
+func names(e *event.Event, c *change.Change) bool {
+	if e.Number != "" {
+		return c.IsChange() && c.Number == e.Number && (e.Patchset == "" || c.Patchset == e.Patchset)
+	}
+	return !c.IsChange() && c.Ref == e.Ref && (e.NewRev == "" || c.NewRev == e.NewRev)
+}
+
 // named finds the change or ref that an operator names.
 func (d *desk) named(ctx context.Context, e *event.Event) (*change.Change, error) {
 	if !d.layout.Has(e.Project) {
@@ -117,8 +165,11 @@ func (d *desk) named(ctx context.Context, e *event.Event) (*change.Change, error
 	if err != nil {
 		return nil, err
 	}
-	if c == nil {
+	switch {
+	case c == nil, e.Patchset != "" && c.Patchset != e.Patchset:
 		return nil, refuse("project %s has no change %s", e.Project.Name, strings.TrimSuffix(e.Number+","+e.Patchset, ","))
+	case c.Project != e.Project:
+		return nil, refuse("change %s belongs to project %s, not to %s", c.ID(), c.Project.Name, e.Project.Name)
 	}
 	return c, nil
 }

@@ -148,23 +148,9 @@ func (s *Store) Call(ctx context.Context, kind string, priority int, body, answe
 		defer cancel()
 		_, _ = s.Write(actx, Fence{}, kv.Delete(requestKey(kind, r.ID)), kv.Delete(replyKey(r.ID)))
 	}()
-	var got []byte
-	errFound := fmt.Errorf("found")
-	err = s.kv.Watch(ctx, replyKey(r.ID), rev, func(b kv.Batch) error {
-		for _, c := range b.Changes {
-			if !c.Deleted {
-				got = c.Value
-				return errFound
-			}
-		}
-		return nil
-	})
-	if got == nil {
+	rep, err := s.answer(ctx, r.ID, rev)
+	if err != nil {
 		return fmt.Errorf("wait for %s: %w", kind, err)
-	}
-	var rep reply
-	if err := json.Unmarshal(got, &rep); err != nil {
-		return fmt.Errorf("decode the answer to %s: %w", kind, err)
 	}
 	if rep.Error != "" {
 		return fmt.Errorf("%s", rep.Error)

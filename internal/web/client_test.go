@@ -34,7 +34,7 @@ func TestClientFollowsAndShows(t *testing.T) {
 	if err := term.Show(t.Context(), term.ShowConfig{Client: c, Tenant: "t", Out: &plain}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"gate  dependent", "▸ running org/app 1,1 Speed up the parser", "✓ passed   unit", "40s", "▸ running  image", "· waiting  deploy", "waits for image"} {
+	for _, want := range []string{"gate  dependent", "▸ running org/app 1,1 Speed up the parser", "✓ passed   unit", "40s", "▸ running  image", "· waiting  deploy", "It waits for job image, which runs."} {
 		if !strings.Contains(plain.String(), want) {
 			t.Errorf("%q is not in\n%s", want, plain.String())
 		}
@@ -53,7 +53,7 @@ func TestClientFollowsAndShows(t *testing.T) {
 	if err != nil || ctx.Err() != context.Canceled {
 		t.Errorf("show: %v, %v: %q", err, ctx.Err(), screen.seen.String())
 	}
-	if !strings.Contains(screen.seen.String(), "… and") || strings.Contains(screen.seen.String(), "waits for image") {
+	if !strings.Contains(screen.seen.String(), "… and") || strings.Contains(screen.seen.String(), "It waits for job image, which runs.") {
 		t.Errorf("the frame is not cut: %q", screen.seen.String())
 	}
 }
@@ -117,6 +117,7 @@ func TestClientReadsLogs(t *testing.T) {
 
 func TestClientOperates(t *testing.T) {
 	w := newWorld(t) // no authenticator: this machine may
+	w.owner()
 	w.pipe(gate(time.Now()))
 	c := api.New(api.ClientConfig{URL: w.http.URL})
 	w.wait("the tenant", func() bool { return w.get("/api/tenant/t/status", nil) == 200 })

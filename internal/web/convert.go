@@ -15,7 +15,7 @@ import (
 type durations func(project, job string) time.Duration
 
 // convert makes of a pipeline's state what people see of it.
-func convert(st *pipeline.State, est durations, now time.Time) (*api.Pipeline, []api.Item) {
+func convert(st *pipeline.State, sem *pipeline.Semaphores, est durations, now time.Time) (*api.Pipeline, []api.Item) {
 	p := &api.Pipeline{Name: st.Settings.Name, Description: st.Settings.Description, Manager: string(st.Settings.Manager),
 		Position: position(&st.Settings), State: "normal", Queues: []api.Queue{}}
 	switch {
@@ -34,7 +34,7 @@ func convert(st *pipeline.State, est durations, now time.Time) (*api.Pipeline, [
 		for _, id := range q.Items {
 			if it := st.Items[id]; it != nil {
 				out.Items = append(out.Items, string(id))
-				items = append(items, convertItem(st, it, est, now))
+				items = append(items, convertItem(st, sem, it, est, now))
 			}
 		}
 		p.Queues = append(p.Queues, out)
@@ -64,7 +64,7 @@ func triggers(s *pipeline.Settings) (out []string) {
 	return out
 }
 
-func convertItem(st *pipeline.State, it *pipeline.Item, est durations, now time.Time) api.Item {
+func convertItem(st *pipeline.State, sem *pipeline.Semaphores, it *pipeline.Item, est durations, now time.Time) api.Item {
 	out := api.Item{ID: string(it.ID), Pipeline: st.Settings.Name, Refs: []api.Ref{}, Live: it.Live, Active: it.Active,
 		Ahead: string(it.Ahead), Failing: it.Failing, Enqueued: it.Enqueued, Jobs: []api.Job{}}
 	for _, b := range it.Behind {
@@ -82,7 +82,14 @@ func convertItem(st *pipeline.State, it *pipeline.Item, est durations, now time.
 				Path: p.Path, Line: p.Line, Text: p.Text, Short: p.Short})
 		}
 	}
-	out.State, out.Note = itemState(st, it, out.Jobs)
+	out.State = itemState(st, it, out.Jobs)
+	e := pipeline.Explain(st, sem, it.ID)
+	if out.Why = e.Why; worthANote(&out) {
+		out.Note = e.Why
+	}
+	for i := range e.Jobs {
+		out.Jobs[i].Why = e.Jobs[i].Why
+	}
 	out.Ends = newPlan(out.Jobs).ends(now)
 	return out
 }
@@ -96,46 +103,47 @@ func convertRef(c *change.Change, k change.Key) api.Ref {
 		Ref: c.Ref, URL: c.URL, Owner: c.Owner, Title: title}
 }
 
-func itemState(st *pipeline.State, it *pipeline.Item, jobs []api.Job) (state, note string) {
+// itemState is the item's state in one word.
+func itemState(st *pipeline.State, it *pipeline.Item, jobs []api.Job) string {
 	b := it.Buildset
 	switch {
 	case it.Blocked != "":
-		return "problem", it.Blocked
+		return "problem"
 	case b == nil || !it.Active && b.Phase == pipeline.PhaseNew:
-		if !it.Active && it.Live {
-			return "queued", "outside the window: it starts when items ahead are done"
-		}
-		return "queued", ""
-	case b.Conflict != "":
-		return "problem", b.Conflict
-	case b.Phase == pipeline.PhaseProblem && len(b.Problems) > 0:
-		return "problem", cmp.Or(b.Problems[0].Short, b.Problems[0].Text)
+		return "queued"
+	case b.Conflict != "", b.Phase == pipeline.PhaseProblem && len(b.Problems) > 0:
+		return "problem"
 	}
 	switch b.Phase {
 	case pipeline.PhaseMerging:
-		return "merging", "merging onto what is ahead"
-	case pipeline.PhaseLayout:
-		return "configuring", "working out which jobs to run"
-	case pipeline.PhaseRepoState:
-		return "configuring", "recording the state of the repositories"
+		return "merging"
+	case pipeline.PhaseLayout, pipeline.PhaseRepoState:
+		return "configuring"
 	}
 	switch {
 	case b.Result != "" && b.Result != pipeline.Success:
-		return "failed", ""
+		return "failed"
 	case b.Result != "":
-		return "succeeded", ""
+		return "succeeded"
 	case len(it.Failing) > 0:
-		return "failing", strings.Join(it.Failing, "; ")
+		return "failing"
 	case allDone(jobs):
-		if it.Ahead != "" {
-			return "succeeded", "all jobs passed; waits for the item ahead"
-		}
-		return "succeeded", ""
+		return "succeeded"
+	case st.Paused != "":
+		return "queued"
 	}
-	if st.Paused != "" {
-		return "queued", "the pipeline is paused: " + st.Paused
+	return "running"
+}
+
+// worthANote tells whether the reason why an item is where it is says more than its state and its jobs do.
+func worthANote(it *api.Item) bool {
+	switch it.State {
+	case "running", "failed":
+		return false
+	case "succeeded":
+		return it.Ahead != ""
 	}
-	return "running", ""
+	return true
 }
 
 func allDone(jobs []api.Job) bool {

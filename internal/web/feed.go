@@ -204,7 +204,26 @@ func (f *feeds) read(ctx context.Context, dirty map[pipeName]bool) error {
 		}
 		f.put(ctx, n, st)
 	}
+	for n, st := range f.waiting(dirty) {
+		f.put(ctx, n, st)
+	}
 	return nil
+}
+
+// waiting are the pipelines of the same tenants in which a job waits for a semaphore: who holds it may be
+// another one now.
+func (f *feeds) waiting(dirty map[pipeName]bool) map[pipeName]*pipeline.State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := map[pipeName]*pipeline.State{}
+	for d := range dirty {
+		for name, st := range f.states[d.tenant] {
+			if n := (pipeName{d.tenant, name}); !dirty[n] && pipeline.WaitsForSemaphore(st) {
+				out[n] = st
+			}
+		}
+	}
+	return out
 }
 
 func (f *feeds) put(ctx context.Context, n pipeName, st *pipeline.State) {
@@ -215,7 +234,12 @@ func (f *feeds) put(ctx context.Context, n pipeName, st *pipeline.State) {
 		if err != nil {
 			f.log.Warn("no estimates", "tenant", n.tenant, "pipeline", n.name, "error", err)
 		}
-		p, items = convert(st, est, f.now())
+		sem, err := holders(ctx, f.store, n.tenant)
+		if err != nil {
+			f.log.Warn("who holds semaphores is not known", "tenant", n.tenant, "error", err)
+			sem = &pipeline.Semaphores{}
+		}
+		p, items = convert(st, sem, est, f.now())
 	}
 	f.mu.Lock()
 	fd := f.feeds[n.tenant]

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/gozer-ci/gozer/internal/api"
 )
 
 // route is one endpoint: what serves it, and what the OpenAPI document says of it.
@@ -34,6 +36,10 @@ type request struct {
 	tenant string
 	vars   map[string]string
 	who    string
+	// audit is the record of what an operator does with this request; nil where it is not written.
+	audit     *api.Audit
+	auditName string
+	auditMod  int64
 }
 
 var wildcard = regexp.MustCompile(`\{([a-z]+)(\.\.\.)?\}`)
@@ -110,7 +116,9 @@ func (s *Server) serve(w http.ResponseWriter, r *request, rt *route) {
 		w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(max(rt.maxAge, time.Second).Seconds())))
 	}
 	if rt.raw != nil {
-		if err := rt.raw(w, r); err != nil {
+		err := rt.raw(w, r)
+		s.concluded(r, err)
+		if err != nil {
 			s.fail(w, r.Request, err)
 		}
 		return

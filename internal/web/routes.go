@@ -33,6 +33,7 @@ func (s *Server) routes() []*route {
 		{method: get, path: t + "/authorizations", about: "what the bearer may do in the tenant", answer: api.Authorizations{}, maxAge: never, get: s.authorizations},
 		{method: get, path: t + "/status", about: "everything that is in pipelines now", answer: api.Status{}, get: s.status},
 		{method: get, path: t + "/status/change/{id}", about: "the items with a change (number,patchset) or revision", answer: []api.StatusItem{}, get: s.statusChange},
+		{method: get, path: t + "/explain", about: "why a change, a ref or an item is where it is, and each of its jobs", query: []string{"of"}, answer: api.Explained{}, maxAge: never, get: s.explain},
 		{method: get, path: t + "/tenant-status", about: "how many configuration errors there are", answer: tenantStatus{}, get: s.tenantStatus},
 		{method: get, path: t + "/config-errors", about: "problems of the configuration", query: []string{"project", "branch", "severity", "name", "limit", "skip"}, answer: []api.ConfigError{}, get: s.configErrors},
 		{method: get, path: t + "/jobs", about: "the jobs", answer: []api.JobSummary{}, get: s.jobs},
@@ -76,6 +77,7 @@ func (s *Server) routes() []*route {
 		{method: post, path: t + "/project/{project...}/autohold", about: "keep the nodes of the next failures", body: api.AutoholdRequest{}, answer: true, admin: true, raw: s.autohold},
 		{method: post, path: t + "/promote", about: "put changes to the front", body: api.PromoteRequest{}, answer: true, admin: true, raw: s.promote},
 		{method: post, path: t + "/pause", about: "stop a pipeline from starting anything new, or let it go on", body: api.PauseRequest{}, answer: true, admin: true, raw: s.pause},
+		{method: get, path: t + "/audit", about: "what operators did, newest first: who, when, what, outcome", query: []string{"limit"}, answer: []api.Audit{}, admin: true, maxAge: never, raw: s.listAudits},
 		{method: http.MethodDelete, path: t + "/autohold/{id}", about: "end a hold", admin: true, raw: s.dropHold},
 	}
 	for _, rt := range table {

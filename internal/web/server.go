@@ -18,6 +18,8 @@ import (
 
 	"github.com/gozer-ci/gozer/internal/api"
 	"github.com/gozer-ci/gozer/internal/auth"
+	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/history"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/joblog"
@@ -31,6 +33,8 @@ type Layouts interface {
 	// Freeze makes the job graph that the tip of a branch would get in a pipeline. Project is a
 	// name or a canonical name.
 	Freeze(ctx context.Context, tenant, pipeline, project, branch string) (*job.Graph, error)
+	// LeftOut tells which jobs the layout names for an item's changes that do not run for them, and why.
+	LeftOut(ctx context.Context, tenant, layout, pipeline string, changes []*change.Change, trigger event.Ref) ([]api.ExplainedJob, error)
 }
 
 // Catalog is what a tenant declares, in the words of the API.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,6 @@ import (
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
-	"github.com/gozer-ci/gozer/internal/web"
 )
 
 // record writes a past buildset with three builds, the middle of which waited for a semaphore.
@@ -333,6 +333,7 @@ func TestConsoleSpeaksZuuls(t *testing.T) {
 
 func TestOperators(t *testing.T) {
 	w := newWorld(t, authenticated)
+	w.owner()
 	w.pipe(gate(time.Now()))
 	w.wait("the tenant", func() bool { return w.get("/api/tenant/t/status", nil) == 200 })
 	token := func(admin ...string) string {
@@ -351,7 +352,7 @@ func TestOperators(t *testing.T) {
 		{p + "dequeue", "", `{"pipeline":"gate","change":"1,1"}`, 401},
 		{p + "dequeue", "garbage", `{"pipeline":"gate","change":"1,1"}`, 401},
 		{p + "dequeue", token("u"), `{"pipeline":"gate","change":"1,1"}`, 403},
-		{p + "dequeue", token("t"), `{"pipeline":"gate","change":"9,1"}`, 404},
+		{p + "dequeue", token("t"), `{"pipeline":"gate","change":"9,1"}`, 400},
 		{p + "dequeue", token("t"), `{"pipeline":"gate","change":"1,1","ref":"x"}`, 400},
 		{p + "dequeue", token("t"), `{"pipeline":"gate","chnge":"1,1"}`, 400},
 		{p + "dequeue", token("t"), `{"pipeline":"gate","change":"1,1"}`, 200},
@@ -366,32 +367,39 @@ func TestOperators(t *testing.T) {
 			t.Errorf("%s %s: %d %s, want %d", c.path, c.body, code, body, c.want)
 		}
 	}
-	r, err := w.store.KV().Range(t.Context(), kv.Query{Prefix: store.InboxPrefix("t", "gate")})
+	events, err := w.store.KV().Range(t.Context(), kv.Query{Prefix: store.EventPrefix("t")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var inputs []string
-	for _, e := range r.KVs {
-		in, err := w.store.Input(t.Context(), e)
-		if err != nil {
-			t.Fatal(err)
+	slices.SortFunc(events.KVs, func(a, b kv.KV) int { return int(a.Create - b.Create) })
+	var wishes []string
+	for _, x := range events.KVs {
+		e, err := w.store.Event(t.Context(), x)
+		if err != nil || e.Driver != "operator" || e.User != "ann" || e.Pipeline != "gate" {
+			t.Fatalf("event %+v, %v", e, err)
 		}
-		inputs = append(inputs, fmt.Sprintf("%T", in))
+		wishes = append(wishes, strings.TrimSpace(fmt.Sprintf("%s %s %s%s%v %s", e.Type, e.Project.Name, e.Number, e.Ref, e.Order, e.Comment)))
 	}
-	if len(inputs) != 3 {
-		t.Errorf("inbox %v", inputs)
+	want := []string{"dequeue org/app 9[]", "dequeue org/app 1[]", "enqueue org/app 5[]", "promote  [1,1]", "pause  [] freeze"}
+	if d := cmp.Diff(want, wishes); d != "" {
+		t.Errorf("the owner of the tenant is asked (-want +got):\n%s", d)
 	}
-	events, err := w.store.KV().Range(t.Context(), kv.Query{Prefix: store.EventPrefix("t")})
-	if err != nil || len(events.KVs) != 1 {
-		t.Fatalf("%d events, %v", len(events.KVs), err)
+	if code, _ := w.send("GET", "/api/tenant/t/audit", "", ""); code != 401 {
+		t.Errorf("anybody may read the audit record: %d", code)
 	}
-	e, err := w.store.Event(t.Context(), events.KVs[0])
-	if err != nil || !e.Forced || e.Number != "5" || e.Patchset != "2" || e.Pipeline != "gate" {
-		t.Errorf("event %+v, %v", e, err)
+	code, body := w.send("GET", "/api/tenant/t/audit?limit=5", token("t"), "")
+	var audits []api.Audit
+	if err := json.Unmarshal([]byte(body), &audits); code != 200 || err != nil || len(audits) != 5 {
+		t.Fatalf("audit: %d %s", code, body)
 	}
-	audit, err := store.Records[web.Audit](w.store, "/audit/").List(t.Context())
-	if err != nil || len(audit) != 5 || audit[0].Value.Who != "ann" {
-		t.Errorf("audit %+v, %v", audit, err)
+	for _, a := range audits[:4] {
+		if a.Who != "ann" || a.Outcome != "done" || a.At.IsZero() {
+			t.Errorf("audit %+v", a)
+		}
+	}
+	_, body = w.send("GET", "/api/tenant/t/audit", token("t"), "")
+	if err := json.Unmarshal([]byte(body), &audits); err != nil || len(audits) != 6 || !strings.Contains(audits[5].Outcome, "is not in pipeline") {
+		t.Errorf("what was refused is in the record with the reason: %s", body)
 	}
 	var holds []api.Autohold
 	w.get("/api/tenant/t/autohold", &holds)

@@ -22,6 +22,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/history"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/joblog"
+	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/kv/memkv"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
@@ -103,9 +104,44 @@ func (layouts) Freeze(_ context.Context, _, _, project, branch string) (*job.Gra
 
 var app = change.Project{Connection: "local", Host: "forge.test", Name: "org/app"}
 
+func (layouts) LeftOut(context.Context, string, string, string, []*change.Change, event.Ref) ([]api.ExplainedJob, error) {
+	return []api.ExplainedJob{{Name: "unit", Why: "It runs."}, {Name: "docs", Why: "None of the 2 changed files matches its files: ^docs/."}}, nil
+}
+
 func proposed(number, title, owner string) *change.Change {
 	return &change.Change{Kind: change.KindChange, Project: app, Branch: "main", Number: number, Patchset: "1", Ref: "refs/changes/0" + number + "/" + number + "/1",
 		URL: "http://forge.test/c/" + number, Owner: owner, Message: title + "\n\nMore.\n", Open: true}
+}
+
+// owner answers what operators wish, as the scheduler that owns the tenant does: it knows change 9 not. The
+// events stay for the test to look at.
+func (w *world) owner() {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	now, err := w.store.KV().Range(ctx, kv.Query{Prefix: store.EventPrefix("t"), KeysOnly: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	go func() {
+		defer close(done)
+		_ = w.store.KV().Watch(ctx, store.EventPrefix("t"), now.Rev+1, func(b kv.Batch) error {
+			for _, c := range b.Changes {
+				e, err := w.store.Event(ctx, c.KV)
+				if c.Deleted || err != nil {
+					continue
+				}
+				no := ""
+				if e.Number == "9" {
+					no = "change 9,1 is not in pipeline gate"
+				}
+				if _, err := w.store.Write(ctx, store.Fence{}, store.ReplyOp(e.Reply, no)); err != nil {
+					w.t.Error(err)
+				}
+			}
+			return nil
+		})
+	}()
+	w.t.Cleanup(func() { stop(); <-done })
 }
 
 // pipe writes a pipeline as its owner would.

@@ -4,6 +4,7 @@
 package term
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,12 @@ func of(state string) tone {
 		return tone{"⊘", "canceled", dim}
 	}
 	return tone{"·", state, dim}
+}
+
+// Mark is icon and word of a job's or an item's state.
+func Mark(state string) string {
+	t := of(state)
+	return t.icon + " " + t.word
 }
 
 // Draw writes the view for a terminal of that width (0: any), with colours as the renderer has them.
@@ -136,7 +143,10 @@ func (d *drawing) item(it *api.Item) {
 
 func (d *drawing) job(j *api.Job) {
 	t := of(j.State)
-	note := j.Waiting
+	note := ""
+	if j.State == "waiting" || j.State == "queued" || j.State == "skipped" || j.State == "canceled" || j.State == "paused" {
+		note = cmp.Or(j.Why, j.Waiting)
+	}
 	switch {
 	case !j.Ended.IsZero() && !j.Started.IsZero():
 		note = Duration(j.Ended.Sub(j.Started))

@@ -219,3 +219,10 @@ describe('lists', () => {
     expect(search(rows, '')).toHaveLength(2)
   })
 })
+
+test('a job says why it does not run, and not why it does', () => {
+  const j = { id: 'a', name: 'a', voting: true, state: 'waiting', why: 'It waits for job b, which runs.', waiting: 'dependencies: b' }
+  expect(reason(j)).toBe('It waits for job b, which runs.')
+  expect(reason({ ...j, why: undefined })).toBe('dependencies: b')
+  expect(reason({ ...j, state: 'running' })).toBe('')
+})

@@ -62,6 +62,7 @@ export interface Item {
   buildset?: string
   state: string
   note?: string
+  why: string
   failing?: string[]
   problems?: Problem[]
   enqueued: string
@@ -79,6 +80,7 @@ export interface Job {
   tries?: number
   waiting?: string
   detail?: string
+  why?: string
   depends?: { job: string; soft?: boolean }[]
   semaphores?: string[]
   queued?: string

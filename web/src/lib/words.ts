@@ -50,6 +50,12 @@ export function resultWord(result: string, voting = true): Word {
   return jobWord({ state, result, voting })
 }
 
+/** reason is the sentence that says why a job does not run, where its state does not say it. */
+export function reason(j: Job): string {
+  const telling = ['waiting', 'queued', 'paused', 'skipped', 'canceled'].includes(j.state)
+  return telling ? (j.why ?? j.waiting ?? '') : ''
+}
+
 /** progress is how far a job has come, 0 to 1, or undefined where that cannot be told. */
 export function progress(j: Job, now: number): number | undefined {
   if (j.result) return 1
