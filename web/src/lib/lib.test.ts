@@ -9,11 +9,11 @@ import { apiQuery, turned } from './page'
 import { lines, read, to } from './route'
 import { ago, duration, parse } from './time'
 import type { Item, Job, LiveEvent } from './types'
-import { jobWord, progress, tally, timing } from './words'
+import { jobWord, progress, reason, tally, timing } from './words'
 
 const job = (id: string, more: Partial<Job> = {}): Job => ({ id, name: id, voting: true, state: 'waiting', ...more })
 const item = (id: string, more: Partial<Item> = {}): Item => ({
-  id, pipeline: 'gate', refs: [{ key: id, id: '1,1', project: 'org/app', canonical: 'x/org/app', ref: 'r', title: 'Speed up', owner: 'Ann' }],
+  id, pipeline: 'gate', why: '', refs: [{ key: id, id: '1,1', project: 'org/app', canonical: 'x/org/app', ref: 'r', title: 'Speed up', owner: 'Ann' }],
   live: true, active: true, state: 'running', enqueued: '2026-03-01T12:00:00Z', jobs: [], ...more,
 })
 const t0 = Date.parse('2026-03-01T12:00:00Z')
@@ -58,6 +58,13 @@ describe('live', () => {
 })
 
 describe('words', () => {
+  it('says why a job does not run, and not why it does', () => {
+    const j = job('a', { why: 'It waits for job b, which runs.', waiting: 'dependencies: b' })
+    expect(reason(j)).toBe('It waits for job b, which runs.')
+    expect(reason({ ...j, why: undefined })).toBe('dependencies: b')
+    expect(reason({ ...j, state: 'running' })).toBe('')
+  })
+
   it('has an icon and a word for every state', () => {
     for (const state of ['waiting', 'queued', 'running', 'paused', 'failing', 'success', 'failure', 'skipped', 'canceled', 'unheard of']) {
       const w = jobWord(job('x', { state }))
@@ -218,11 +225,4 @@ describe('lists', () => {
     expect(search(rows, 'UNIT test')).toHaveLength(1)
     expect(search(rows, '')).toHaveLength(2)
   })
-})
-
-test('a job says why it does not run, and not why it does', () => {
-  const j = { id: 'a', name: 'a', voting: true, state: 'waiting', why: 'It waits for job b, which runs.', waiting: 'dependencies: b' }
-  expect(reason(j)).toBe('It waits for job b, which runs.')
-  expect(reason({ ...j, why: undefined })).toBe('dependencies: b')
-  expect(reason({ ...j, state: 'running' })).toBe('')
 })
