@@ -8,7 +8,7 @@ func commands() []*cobra.Command {
 		demoCommand(), serverCommand(), keysCommand(), ansibleCommand(),
 		configCommand(), secretCommand(), depsCommand(), conformanceCommand(), versionCommand(),
 		changeCommand(), statusCommand(), explainCommand(), logsCommand(),
-		nodesCommand(),
+		nodesCommand(), runCommand(), runNodesCommand(),
 	}
 	out = append(out, operateCommands()...)
 	return append(out, autoholdCommands()...)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gozer-ci/gozer/internal/api"
+	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/forge"
 	"github.com/gozer-ci/gozer/internal/forge/local"
 	"github.com/gozer-ci/gozer/internal/settings"
@@ -80,4 +82,18 @@ func (p *process) shown() []api.Connection {
 		out[i] = api.Connection{Name: c.Name(), Driver: c.Driver(), Canonical: c.Host()}
 	}
 	return out
+}
+
+// publicRemote is from where anybody fetches a project: without what a connection logs in with.
+func (p *process) publicRemote(pr change.Project) string {
+	r, err := p.forges.Remote(pr)
+	if err != nil {
+		return ""
+	}
+	u, err := url.Parse(r.URL)
+	if err != nil || u.Scheme == "" {
+		return r.URL
+	}
+	u.User = nil
+	return u.String()
 }

@@ -10,8 +10,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "sandbox-node" {
-		os.Exit(run(os.Args[1:])) // a node of a server that runs in this process
+	if len(os.Args) > 1 && (os.Args[1] == "sandbox-node" || os.Args[1] == "run-nodes") {
+		os.Exit(run(os.Args[1:])) // what this process starts when it is a server, or runs a job
 	}
 	testscript.Main(m, map[string]func(){"gozer": func() { os.Exit(run(os.Args[1:])) }})
 }

@@ -105,7 +105,7 @@ func (p *process) runWeb(ctx context.Context) error {
 	}
 	srv, err := web.New(web.Config{
 		Store: p.store, History: p.history, Logs: p.logs, Layouts: layouts{p.tenants}, Keys: publicKeys{p.tenants, p.keys}, Connections: p.shown(), Mounts: mounts,
-		Assets: ui.Files(), Public: strings.TrimSuffix(p.set.Root, "/"), Version: version, Log: p.log,
+		Remote: p.publicRemote, Assets: ui.Files(), Public: strings.TrimSuffix(p.set.Root, "/"), Version: version, Log: p.log,
 	})
 	if err != nil {
 		return err

@@ -245,6 +245,12 @@ func (c *Client) LogIndex(ctx context.Context, build, task string) (*LogIndex, e
 	return i, c.get(ctx, "/api/build/"+url.PathEscape(build)+"/log/index?"+url.Values{"task": {task}}.Encode(), i)
 }
 
+// Recipe tells what a build was made of.
+func (c *Client) Recipe(ctx context.Context, tenant, build string) (*Recipe, error) {
+	r := new(Recipe)
+	return r, c.get(ctx, inTenant(tenant, "build/"+url.PathEscape(build)+"/recipe"), r)
+}
+
 // LogRange reads lines from one on up to another, which is not among them.
 func (c *Client) LogRange(ctx context.Context, build string, from, to int, fn func(lines []string) error) error {
 	for from < to {

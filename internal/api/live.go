@@ -192,6 +192,13 @@ type LogFailure struct {
 	Host string `json:"host"`
 }
 
+// Recipe is what a build was made of: Build is a pipeline.Recipe, Remotes say from where git fetches the
+// projects, by canonical name.
+type Recipe struct {
+	Build   Raw               `json:"build"`
+	Remotes map[string]string `json:"remotes"`
+}
+
 // LogHits are the lines in which a search found its text; More: there are further ones.
 type LogHits struct {
 	Hits []LogHit `json:"hits"`

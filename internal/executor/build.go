@@ -283,6 +283,9 @@ func (b *build) finish(ctx context.Context, w *joblog.Writer, end *pipeline.Buil
 			f.Close()
 		}
 	}
+	if len(b.states) > 0 {
+		warn("the recipe of a build could not be kept", b.keepRecipe(ctx))
+	}
 	if b.x.KeepJobDir && end.Result != pipeline.Success {
 		b.log.Info("the folder of a failed build is kept", "folder", b.dir.root)
 	} else {

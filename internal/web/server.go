@@ -7,6 +7,7 @@ package web
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -56,9 +57,10 @@ type Keys interface {
 	Public(ctx context.Context, tenant, project string) (pem, ssh string, err error)
 }
 
-// Logs opens the logs of builds.
+// Logs opens the logs of builds, and the further files that are kept for them.
 type Logs interface {
 	Open(ctx context.Context, build string) (*joblog.Reader, error)
+	Attached(ctx context.Context, build, name string) (io.ReadCloser, error)
 }
 
 // Config of New. Store, History and Logs must be there; everything else may be left out, and what needs
@@ -77,6 +79,8 @@ type Config struct {
 	Mounts      map[string]http.Handler
 	// Assets is the built page (index.html and its files).
 	Assets fs.FS
+	// Remote tells from where git fetches a project; empty: not known. nil: of none.
+	Remote func(p change.Project) string
 	// Metrics are what /metrics tells; nil: the process's own.
 	Metrics prometheus.Gatherer
 	// Public is the address that people reach the server by, without a slash at the end; it is told

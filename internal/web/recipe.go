@@ -1,0 +1,72 @@
+package web
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"path"
+
+	"github.com/gozer-ci/gozer/internal/api"
+	"github.com/gozer-ci/gozer/internal/joblog"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+)
+
+// recipe tells what a build was made of.
+func (s *Server) recipe(r *request) (any, error) {
+	if _, err := s.History.Build(r.Context(), r.tenant, r.vars["uuid"]); err != nil {
+		return nil, err
+	}
+	f, err := s.Logs.Attached(r.Context(), r.vars["uuid"], pipeline.RecipeFile)
+	if errors.Is(err, joblog.ErrNotFound) {
+		return nil, missing("the recipe of build %s: it never got as far as its sources, or its files are kept no longer", r.vars["uuid"])
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, fmt.Errorf("read the recipe of build %s: %w", r.vars["uuid"], err)
+	}
+	out := &api.Recipe{Remotes: map[string]string{}}
+	var b pipeline.Recipe
+	if out.Build, err = io.ReadAll(z); err == nil {
+		err = json.Unmarshal(out.Build, &b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the recipe of build %s: %w", r.vars["uuid"], err)
+	}
+	if s.Remote != nil {
+		for _, p := range b.Projects() {
+			if u := s.Remote(p); u != "" {
+				out.Remotes[p.Canonical()] = u
+			}
+		}
+	}
+	return out, nil
+}
+
+// logFile gives a file that is kept beside the log of a build.
+func (s *Server) logFile(w http.ResponseWriter, r *request) error {
+	name := r.vars["name"]
+	if name == pipeline.RecipeFile {
+		return missing("file %s", name) // told with the tenant's build, where who may see that is looked at
+	}
+	f, err := s.Logs.Attached(r.Context(), r.vars["uuid"], name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	kind := mime.TypeByExtension(path.Ext(name))
+	if kind == "" || path.Ext(name) == ".html" || path.Ext(name) == ".svg" {
+		kind = "application/octet-stream" // never a page of ours
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = io.Copy(w, f) // the client may go away
+	return nil
+}
