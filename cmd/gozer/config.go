@@ -85,6 +85,7 @@ func (f *checkoutFlags) load(cmd *cobra.Command, paths []string) (*checkout.Set,
 		if err != nil {
 			return nil, err
 		}
+		o.OnlyConnections = true
 		for _, c := range set.Connections {
 			o.Connections[c.Name], o.Hosts[c.Name] = c.Driver, c.Host
 			if len(paths) == 0 && c.Path != "" {
@@ -107,9 +108,6 @@ func (f *checkoutFlags) load(cmd *cobra.Command, paths []string) (*checkout.Set,
 		if o.Opens, err = exported(f.keys, f.password); err != nil {
 			return nil, err
 		}
-	}
-	if len(o.Connections) == 0 {
-		o.Connections = nil // all are guessed
 	}
 	p := newProgress(cmd, "reading repositories")
 	o.Progress = p.step

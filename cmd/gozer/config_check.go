@@ -59,6 +59,9 @@ Exits with 0 where there is no error, 1 where there is, 2 where the check could 
 		problems := slices.Clone(s.Problems)
 		for _, t := range s.Tenants {
 			found := slices.Concat(t.Elsewhere, t.Layout.Problems)
+			if len(t.Elsewhere) == 0 && len(t.Missing) == 0 {
+				found = append(found, t.Layout.UnknownPipelines()...)
+			}
 			if !noGraphs {
 				graphs, err := graphProblems(cmd, t)
 				if err != nil {

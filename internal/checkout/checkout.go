@@ -43,9 +43,10 @@ type Options struct {
 	TenantFile string
 	Tenant     string
 	// Connections maps names of connections to drivers, and Hosts to canonical host names. What is not in them is
-	// guessed.
-	Connections map[string]string
-	Hosts       map[string]string
+	// guessed, unless OnlyConnections says that there are no others.
+	Connections     map[string]string
+	Hosts           map[string]string
+	OnlyConnections bool
 	// Branch is the name of the branch that working trees and revisions stand for; empty: guessed for each.
 	Branch string
 	// AllBranches reads also the other branches of working trees (those of the remote origin, where there is one).
@@ -130,7 +131,11 @@ func (l *loader) declared(ctx context.Context) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the tenant file: %w", err)
 	}
-	tf := config.ParseTenants(l.o.TenantFile, text, config.Options{Connections: l.o.Connections})
+	var known config.Options
+	if l.o.OnlyConnections {
+		known.Connections = l.o.Connections
+	}
+	tf := config.ParseTenants(l.o.TenantFile, text, known)
 	s := &Set{Problems: tf.Problems, TenantFile: l.o.TenantFile}
 	var chosen []*config.Tenant
 	for _, t := range tf.Tenants {

@@ -30,6 +30,9 @@ func (l *loader) connections(names map[string]bool) map[string]string {
 	if out == nil {
 		out = map[string]string{}
 	}
+	if l.o.OnlyConnections {
+		return out
+	}
 	votes := map[string]map[string]int{}
 	for name := range names {
 		votes[name] = map[string]int{}
@@ -182,10 +185,10 @@ func (l *loader) trusted(r *repository) bool {
 // guessNames settles what the projects are called: as it was given, as the remote says, as the configuration calls
 // the one of that last part, as the folder.
 func (l *loader) guessNames() {
-	called := map[string][]string{} // whole names that the configuration mentions, by last part
+	var called []string // the projects that the configuration mentions
 	note := func(name string) {
-		if name != "" && name[0] != '^' && !slices.Contains(called[last(name)], name) {
-			called[last(name)] = append(called[last(name)], name)
+		if name != "" && name[0] != '^' && !slices.Contains(called, name) {
+			called = append(called, name)
 		}
 	}
 	for _, r := range l.repos {
@@ -208,20 +211,46 @@ func (l *loader) guessNames() {
 	}
 	taken := map[string]bool{}
 	for _, r := range l.repos {
-		if r.named || r.remote == "" && !strings.Contains(r.name, "/") {
-			continue
-		}
-		if r.remote != "" {
+		if !r.named && r.remote != "" {
 			r.name = r.remote
 		}
-		taken[r.name] = true
-	}
-	for _, r := range l.repos {
-		if names := called[r.name]; !r.named && !taken[r.name] && len(names) == 1 && !taken[names[0]] {
-			r.name = names[0]
+		if r.named || r.remote != "" {
 			taken[r.name] = true
 		}
 	}
+	for _, r := range l.repos {
+		if r.named || r.remote != "" {
+			continue
+		}
+		if name := calledBy(r.name, called); name != "" && !taken[name] {
+			r.name = name
+		}
+		taken[r.name] = true
+	}
+}
+
+// calledBy is what the configuration calls the repository in a folder: a name that the folder's path ends with, or else
+// the only name that ends with the folder's, or that is the folder's with its slashes made underscores.
+func calledBy(folder string, called []string) string {
+	longest := ""
+	var ends []string
+	for _, name := range called {
+		switch {
+		case strings.HasSuffix("/"+folder, "/"+name):
+			if len(name) > len(longest) {
+				longest = name
+			}
+		case strings.HasSuffix(name, "/"+folder), strings.ReplaceAll(name, "/", "_") == last(folder):
+			ends = append(ends, name)
+		}
+	}
+	switch {
+	case longest != "":
+		return longest
+	case len(ends) == 1:
+		return ends[0]
+	}
+	return ""
 }
 
 // jobsOf are all definitions and variants of a text.

@@ -48,6 +48,7 @@ const (
 	NameJobGraph              = "Job Graph Error"
 	NameTriggerForbidden      = "Trigger Forbidden"
 	NameReporterForbidden     = "Reporter Forbidden"
+	NamePipelineNotFound      = "Pipeline Not Found" // a warning of `gozer config check` only
 	NameSecretDecryption      = "Secret Decryption Failed"
 	NameConfigProjectUnmerged = "Unmerged Config Project"
 )

@@ -1,9 +1,11 @@
 package layout
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/config"
 )
 
 // Section is a project-branch with a section for a pipeline.
@@ -69,4 +71,41 @@ func (l *Layout) SectionJobs(s Section) []string {
 		return sec.names
 	}
 	return nil
+}
+
+// UnknownPipelines tells of the sections for pipelines that nothing defines, in warnings: their jobs never run, and
+// Zuul says nothing of it.
+func (l *Layout) UnknownPipelines() []config.Problem {
+	names := make([]string, len(l.Pipelines))
+	for i := range l.Pipelines {
+		names[i] = l.Pipelines[i].Name
+	}
+	var out []config.Problem
+	seen := map[*config.Project]bool{}
+	add := func(st *stanza, kind string) {
+		if seen[st.Project] {
+			return
+		}
+		seen[st.Project] = true
+		for _, pp := range st.Pipelines {
+			if slices.Contains(names, pp.Pipeline) {
+				continue
+			}
+			p := st.file.Problem(kind, st.Name, pp.Span, config.NamePipelineNotFound,
+				fmt.Sprintf("no pipeline is called %q, so these jobs never run", pp.Pipeline))
+			p.Severity, p.Hint = config.Warning, config.Suggest(pp.Pipeline, names)
+			out = append(out, p.In(st.file.Source))
+		}
+	}
+	for _, p := range l.projects {
+		for _, st := range p.stanzas {
+			add(st, "project")
+		}
+	}
+	for _, t := range l.sortedTemplates() {
+		for _, st := range t.variants {
+			add(st, "project-template")
+		}
+	}
+	return out
 }
