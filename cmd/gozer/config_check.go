@@ -38,7 +38,7 @@ Exits with 0 where there is no error, 1 where there is, 2 where the check could 
   gozer config check --format github                 in a GitHub workflow
   gozer config check project-config system-config@HEAD~3
   gozer config check --keys keys.json --keys-password-file password /srv/git
-  gozer config check openstack/nova=~/src/nova project-config`,
+  gozer config check openstack/nova=../nova ../project-config`,
 	}
 	f.add(cmd)
 	fl := cmd.Flags()

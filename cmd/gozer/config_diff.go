@@ -39,7 +39,7 @@ so for any difference.`,
 	fl.StringVarP(&format, "format", "f", "text", "text or json")
 	fl.StringArrayVar(&with, "with", nil, "a further PATH that both sides have")
 	fl.StringVarP(&f.o.Branch, "branch", "b", "", "the branch that both sides stand for")
-	fl.BoolVar(&all, "all", false, "list every place of each difference")
+	fl.BoolVar(&all, "all", false, "list every place and job of each difference")
 	fl.BoolVar(&exitCode, "exit-code", false, "exit with 1 where some job differs")
 	completeWords(cmd, "format", []string{"text", "json"})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -139,12 +139,12 @@ func (l *Layout) checkVariant(f *placed, kind string, j *config.Job) bool {
 	}
 	ok := true
 	fail := func(attr, name, format string, args ...any) {
-		l.report(f.File, kind, j.Name, j.At(attr), name, format, args...)
+		l.report(f.File, kind, stanzaName(kind, j), j.At(attr), name, format, args...)
 		ok = false
 	}
 	noProject := func(attr, project string) {
 		text, hint := l.noProject(project)
-		l.reportHint(f.File, kind, j.Name, j.At(attr), config.NameProjectNotFound, hint, "%s", text)
+		l.reportHint(f.File, kind, stanzaName(kind, j), j.At(attr), config.NameProjectNotFound, hint, "%s", text)
 		ok = false
 	}
 	if most := l.tenant.MaxJobTimeout; most >= 0 {
@@ -161,7 +161,7 @@ func (l *Layout) checkVariant(f *placed, kind string, j *config.Job) bool {
 	if missing := l.unknownProjects(j); len(missing) == 1 {
 		noProject("required-projects", missing[0])
 	} else if len(missing) > 1 {
-		l.reportHint(f.File, kind, j.Name, j.At("required-projects"), config.NameProjectNotFound, l.meant(missing...),
+		l.reportHint(f.File, kind, stanzaName(kind, j), j.At("required-projects"), config.NameProjectNotFound, l.meant(missing...),
 			"The projects %s were not found", list(missing))
 		ok = false
 	}
@@ -179,6 +179,15 @@ func (l *Layout) checkVariant(f *placed, kind string, j *config.Job) bool {
 	return ok
 }
 
+// stanzaName is the name of the object that a problem with a job is in: a variant in a project's pipeline is in no job
+// of its name.
+func stanzaName(kind string, j *config.Job) string {
+	if kind != "job" {
+		return ""
+	}
+	return j.Name
+}
+
 // checkSecrets tells of secrets that are not there or cannot be opened. The job stays: it cannot be frozen as long
 // as it names a secret that is not there.
 func (l *Layout) checkSecrets(f *placed, kind string, j *config.Job) {
@@ -189,12 +198,12 @@ func (l *Layout) checkSecrets(f *placed, kind string, j *config.Job) {
 			if d != nil {
 				more = fmt.Sprintf(" in %s (the one of that name in %s is for jobs of that project only)", f.project.name, d.origin.name)
 			}
-			l.reportHint(f.File, kind, j.Name, j.At("secrets"), config.NameSecretNotFound, config.Suggest(s.Secret, l.secretsOf(f.project)),
+			l.reportHint(f.File, kind, stanzaName(kind, j), j.At("secrets"), config.NameSecretNotFound, config.Suggest(s.Secret, l.secretsOf(f.project)),
 				"The secret %q was not found%s", s.Secret, more)
 			continue
 		}
 		if why := l.in.Sealed[SecretID{f.project.canon, d.decl}]; why != "" {
-			l.reportHint(f.File, kind, j.Name, j.At("secrets"), config.NameSecretDecryption,
+			l.reportHint(f.File, kind, stanzaName(kind, j), j.At("secrets"), config.NameSecretDecryption,
 				"encrypt it again with the project's present key (gozer secret encrypt), or import the key that it was encrypted with (gozer keys import)",
 				"The secret %q cannot be decrypted: %s", s.Secret, why)
 		}
@@ -392,7 +401,7 @@ func (v *Variant) onBranch() (branch string, plain bool) {
 func (l *Layout) checkReferences(v *Variant, kind string) {
 	if v.Nodeset.Set {
 		if _, err := l.flatten(v.Nodeset.Value, nil); err != nil {
-			l.reportHint(v.File, kind, v.Name, v.At("nodeset"), err.name, err.hint, "%s", err.text)
+			l.reportHint(v.File, kind, stanzaName(kind, v.Job), v.At("nodeset"), err.name, err.hint, "%s", err.text)
 		}
 	}
 	for _, d := range v.Dependencies.Value {
@@ -404,7 +413,7 @@ func (l *Layout) checkJobName(v *Variant, kind, attr, name string) bool {
 	if d := l.jobs[name]; d != nil && len(d.variants) > 0 {
 		return true
 	}
-	p := v.File.Problem(kind, v.Name, v.At(attr), config.NameJobNotFound, fmt.Sprintf("Job %s not defined", name))
+	p := v.File.Problem(kind, stanzaName(kind, v.Job), v.At(attr), config.NameJobNotFound, fmt.Sprintf("Job %s not defined", name))
 	if p.Hint = config.Suggest(name, l.jobNames); p.Hint != "" {
 		p = p.In(v.File.Source)
 	}

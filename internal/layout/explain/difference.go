@@ -116,9 +116,19 @@ func (g *group) write(b *strings.Builder, all bool) {
 			fmt.Fprintf(b, "    and in %s more\n", count(len(g.places)-i, "place"))
 			break
 		}
-		fmt.Fprintln(b, strings.TrimRight(fmt.Sprintf("    %-*s  %s", width, p.where, strings.Join(p.jobs, ", ")), " "))
+		fmt.Fprintln(b, strings.TrimRight(fmt.Sprintf("    %-*s  %s", width, p.where, some(p.jobs, all)), " "))
 	}
 	b.WriteByte('\n')
+}
+
+// shownJobs bounds how many jobs are listed in one place.
+const shownJobs = 6
+
+func some(jobs []string, all bool) string {
+	if !all && len(jobs) > shownJobs+1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(jobs[:shownJobs], ", "), len(jobs)-shownJobs)
+	}
+	return strings.Join(jobs, ", ")
 }
 
 // attributeChange writes one attribute: a value before and after, or the entries that come and go.

@@ -49,12 +49,16 @@ func Job(w io.Writer, format string, e *layout.Explanation, place Place) error {
 		fmt.Fprintf(&b, "  %s\n", r)
 	}
 	b.WriteString("\ndefinitions, in the order in which they are applied\n")
+	width := 0
+	for _, d := range e.Job.Path {
+		width = max(width, len(d.Job))
+	}
 	for _, d := range e.Job.Path {
 		note := ""
 		if len(d.Set) > 0 {
 			note = "  sets " + strings.Join(d.Set, ", ")
 		}
-		fmt.Fprintf(&b, "  %-24s %s%s\n", d.Job, place(d.Source, d.Line), note)
+		fmt.Fprintf(&b, "  %-*s  %s%s\n", width, d.Job, place(d.Source, d.Line), note)
 	}
 	b.WriteString("\nattributes\n")
 	for _, a := range e.Attributes {

@@ -84,10 +84,10 @@ func TestJob(t *testing.T) {
 	want := `job test
 
 definitions, in the order in which they are applied
-  base                     config/zuul.yaml@master:3  sets parent, run, timeout
-  build                    config/zuul.yaml@master:5  sets secrets, pre-run, vars, tags
-  test                     org/a/zuul.yaml@master:2  sets parent, run, timeout, tags, dependencies
-  test                     org/a/zuul.yaml@master:16  sets vars
+  base   config/zuul.yaml@master:3  sets parent, run, timeout
+  build  config/zuul.yaml@master:5  sets secrets, pre-run, vars, tags
+  test   org/a/zuul.yaml@master:2  sets parent, run, timeout, tags, dependencies
+  test   org/a/zuul.yaml@master:16  sets vars
 
 attributes
   voting: true
