@@ -107,6 +107,8 @@ type Ref struct {
 	// Stable is the change the event was about, whatever its patch set.
 	Stable change.Stable `json:"stable,omitempty"`
 	Images []string      `json:"images,omitempty"`
+	// Timer: it was a timer's tick.
+	Timer bool `json:"timer,omitempty"`
 }
 
 // PatchsetCreated tells whether e says that a change has a new patch set.

@@ -22,16 +22,16 @@ type Estimate struct {
 }
 
 // Estimates tells for every job of a project's pipeline how long it will probably take: from its last
-// 10 successes there. Jobs that never succeeded are missing. Project is a canonical name.
+// 10 successes there. Jobs that never succeeded are missing. Project is a canonical name; empty: all of them.
 func (d *DB) Estimates(ctx context.Context, tenant, pipeline, project string) (map[string]Estimate, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	rows, err := d.sql.QueryContext(ctx, d.bind(`SELECT job_name, took FROM (
 			SELECT b.job_name, b.end_time - b.start_time AS took, ROW_NUMBER() OVER (PARTITION BY b.job_name ORDER BY b.id DESC) AS n
 			FROM build b JOIN buildset s ON s.id = b.buildset_id JOIN ref r ON r.id = b.ref_id
-			WHERE s.tenant = ? AND s.pipeline = ? AND r.canonical = ? AND b.result = 'SUCCESS' AND b.final = ?
+			WHERE s.tenant = ? AND s.pipeline = ? AND (? = '' OR r.canonical = ?) AND b.result = 'SUCCESS' AND b.final = ?
 				AND b.start_time > 0 AND b.end_time >= b.start_time
-		) AS recent WHERE n <= ? ORDER BY job_name, took`), tenant, pipeline, project, true, estimateOver)
+		) AS recent WHERE n <= ? ORDER BY job_name, took`), tenant, pipeline, project, project, true, estimateOver)
 	if err != nil {
 		return nil, fmt.Errorf("estimate the jobs of %s in %s: %w", project, pipeline, err)
 	}

@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -52,6 +53,17 @@ func Serve(ctx context.Context, c ServeConfig) error {
 			return err
 		}
 		return t.Done(ctx, out)
+	})
+	serve(store.KindEstimates, func(ctx context.Context, t *store.Task) error {
+		found, err := c.DB.Estimates(ctx, t.Request.Tenant, t.Request.Pipeline, "")
+		if err != nil {
+			return err
+		}
+		jobs := make(map[string]time.Duration, len(found))
+		for name, e := range found {
+			jobs[name] = e.Median.Round(time.Millisecond)
+		}
+		return t.Done(ctx, &pipeline.Estimated{Jobs: jobs})
 	})
 	return g.Wait()
 }

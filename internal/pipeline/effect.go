@@ -253,6 +253,11 @@ type FindArtifacts struct {
 	Names    []string         `json:"names"`
 }
 
+// FindEstimates asks history how long the jobs of this pipeline take. Outcome: Estimated.
+type FindEstimates struct {
+	Token string `json:"token"`
+}
+
 // Emit tells the tenant something that pipelines may be triggered by: parent-change-enqueued,
 // project-change-merged.
 type Emit struct {
@@ -284,6 +289,7 @@ func (*Record) effect()        {}
 func (*Refetch) effect()       {}
 func (*Requeue) effect()       {}
 func (*FindArtifacts) effect() {}
+func (*FindEstimates) effect() {}
 func (*Emit) effect()          {}
 func (*Supersede) effect()     {}
 func (*Released) effect()      {}

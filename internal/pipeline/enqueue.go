@@ -110,6 +110,7 @@ func (st *stepper) place(q *Queue, a addition, members []*change.Change) {
 		st.addBehind(q, a, c, keys)
 	}
 	st.announce(it, members)
+	st.coalesce(it)
 	if st.s.Settings.Manager == Supercedent {
 		st.keepFirstAndLast(q)
 	}

@@ -190,6 +190,12 @@ type Provided struct {
 	Failed    string     `json:"failed,omitempty"`
 }
 
+// Estimated is the outcome of a FindEstimates effect.
+type Estimated struct {
+	// Jobs are the expected durations by name; jobs that never succeeded are missing.
+	Jobs map[string]time.Duration `json:"jobs"`
+}
+
 func (*Trigger) input()      {}
 func (*Enqueue) input()      {}
 func (*Refresh) input()      {}
@@ -208,3 +214,4 @@ func (*BuildFailing) input() {}
 func (*BuildEnded) input()   {}
 func (*Reported) input()     {}
 func (*Provided) input()     {}
+func (*Estimated) input()    {}

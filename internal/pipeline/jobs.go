@@ -18,8 +18,11 @@ func (st *stepper) provision(it *Item) {
 		return
 	}
 	bs := it.Buildset
+	if it.held = !st.locked(it); it.held {
+		return
+	}
 	free := st.slots(bs)
-	for _, j := range st.strategy.Order(&st.s.Tenant, bs.Graph) {
+	for _, j := range st.strategy.Order(st.s, bs.Graph) {
 		js := bs.Jobs[j.ID]
 		if js.Build != nil || js.NodesReady || js.NodeRequest != "" {
 			continue
@@ -50,6 +53,7 @@ const (
 	waitingNodes        = "node request: "
 	waitingSemaphores   = "semaphores: "
 	waitingRequirements = "requirements: "
+	waitingLock         = "lock: "
 )
 
 // wait notes why the job does not run yet.
@@ -63,7 +67,8 @@ func (st *stepper) wait(it *Item, js *JobState, why string) {
 // slots is how many more jobs of the buildset may run or hold nodes; negative: any number. A paused job
 // takes none, for its children could never run otherwise.
 func (st *stepper) slots(bs *Buildset) int {
-	if st.s.Settings.MaxParallel == 0 {
+	limit := st.limit()
+	if limit == 0 {
 		return -1
 	}
 	used := 0
@@ -74,7 +79,7 @@ func (st *stepper) slots(bs *Buildset) int {
 			used++
 		}
 	}
-	return max(0, st.s.Settings.MaxParallel-used)
+	return max(0, limit-used)
 }
 
 // holding tells whether a job of the item, or of one ahead of it, that holds what follows has not
@@ -225,12 +230,16 @@ func (st *stepper) run(it *Item) {
 		return
 	}
 	bs := it.Buildset
-	for _, j := range st.strategy.Order(&st.s.Tenant, bs.Graph) {
+	for _, j := range st.strategy.Order(st.s, bs.Graph) {
 		js := bs.Jobs[j.ID]
 		if js.Build != nil || !js.NodesReady {
 			continue
 		}
-		if st.requirementsMet(it, j, js) && st.parentsDone(it, j, js) && st.acquire(it, j, false) {
+		if !st.requirementsMet(it, j, js) {
+			st.releaseSemaphores(it, j) // whoever makes what it requires may need them
+			continue
+		}
+		if st.parentsDone(it, j, js) && st.acquire(it, j, false) {
 			st.start(it, j, js)
 		}
 	}

@@ -27,7 +27,7 @@ func (st *stepper) trigger(in *Trigger) {
 }
 
 func eventRef(e *event.Event, c *change.Change) event.Ref {
-	r := event.Ref{ID: e.ID, At: e.At, Key: c.Key(), Stable: c.Stable(), Images: e.Images}
+	r := event.Ref{ID: e.ID, At: e.At, Key: c.Key(), Stable: c.Stable(), Images: e.Images, Timer: e.Driver == "timer"}
 	if r.At.IsZero() {
 		r.At = e.Received
 	}
@@ -190,4 +190,14 @@ func (st *stepper) reorder(q *Queue, first []*Item) {
 			st.add(addition{c: c, event: it.Event, live: true, force: true, quiet: true, enqueued: it.Enqueued})
 		}
 	}
+}
+
+// pause stops the pipeline from starting anything, or lets it go on, at its full width again.
+func (st *stepper) pause(in *Pause) {
+	st.s.Paused, st.everything = in.Reason, true
+	if in.Reason == "" {
+		st.forward()
+		return
+	}
+	st.stepAside()
 }

@@ -75,6 +75,9 @@ func (st *stepper) processItem(q *Queue, it *Item, position int, nnfi *Item) *It
 	if ready {
 		st.run(it)
 	}
+	if len(st.sem.Locks) > 0 && complete(it.Buildset) {
+		st.unlock(it.Buildset.ID)
+	}
 	if anyJobFailed(it.Buildset) {
 		failing = append(failing, failingJob)
 	}

@@ -53,6 +53,11 @@ func newChance(t *rapid.T, k Kind) *chance {
 	c.plan = plan{Manager: string(k), Layout: "layout 1", Window: c.pick(4), Floor: 1 + c.pick(2), Ceiling: 5 * c.pick(2), FailFast: c.one(4),
 		MaxParallel: c.pick(3) * c.pick(2), KeepOldPatchsets: c.one(8), IgnoreDeps: c.one(6), WantParentEnqueued: c.one(3),
 		Reporters: []string{"start", "dequeue", "no-jobs"}, Semaphores: map[string]int{"few": 2}}
+	if c.one(4) {
+		c.plan.Lock, c.plan.Ageing = "production", 30*c.pick(2)
+	}
+	c.plan.StepBack, c.plan.Shadow = c.one(4), c.plan.MaxParallel > 0 && c.one(4)
+	c.plan.Dispatch = []string{"", DispatchLongestPath}[c.pick(2)]
 	circular := c.one(2)
 	var config []string
 	if c.one(3) {
@@ -71,6 +76,9 @@ func newChance(t *rapid.T, k Kind) *chance {
 		}
 		if c.one(4) {
 			j.Semaphores = []string{[]string{"one", "few"}[c.pick(2)]}
+		}
+		if c.one(4) {
+			j.Resources = []string{"host"}
 		}
 		if j.Nodes > 0 {
 			j.Alternatives = c.pick(3)
@@ -344,7 +352,7 @@ func (c *chance) build(r *run) {
 		}
 	case n == 0:
 		c.feed(&BuildStarted{Build: r.Build, At: c.now, Executor: "ze01"})
-	case n == 1 && len(r.Job.Semaphores) == 0: // what its children want it must not hold
+	case n == 1 && c.plan.Lock == "" && len(r.Job.Semaphores) == 0 && len(c.s.Tenant.Resources[r.Job.Name]) == 0: // what its children want it must not hold
 		r.paused = true
 		c.passed[string(r.Buildset)+"/"+string(r.Job.ID)] = r.Merge.Commits
 		c.feed(&BuildPaused{Build: r.Build, Data: c.data(r)})
@@ -389,7 +397,8 @@ func (c *chance) finishCanceled(r *run, result Result) {
 	c.s.Stopping = stopping
 	c.feed(in)
 	stopping, c.s.Stopping = c.s.Stopping, nil
-	if after := c.json(c.s); before != after {
+	// Where it was the last to work under a lock, the next one may begin.
+	if after := c.json(c.s); before != after && c.plan.Lock == "" {
 		c.Fatalf("the end of a canceled build changed something:\n%s", cmp.Diff(before, after))
 	}
 	c.s.Stopping = stopping
@@ -416,9 +425,36 @@ func (c *chance) finish() {
 }
 
 func (c *chance) empty() {
-	if len(c.s.Items) > 0 || len(c.s.Stopping) > 0 || len(c.sem.Holders) > 0 || len(c.runs) > 0 || len(c.nodes) > 0 {
+	if len(c.s.Items) > 0 || len(c.s.Stopping) > 0 || len(c.sem.Holders) > 0 || len(c.runs) > 0 || len(c.nodes) > 0 || c.lockUsed() {
 		c.Fatalf("nothing is under way, and yet there are\nitems %s\nstopping %v\nholders %v\nbuilds %v\nnodes %v",
 			c.json(c.s.Items), c.s.Stopping, c.sem.Holders, c.runs, c.nodes)
+	}
+}
+
+func (c *chance) lockUsed() bool {
+	for _, l := range c.sem.Locks {
+		if l.Holder != nil || len(l.Waiting) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// checkLock: builds of one buildset only are at work under the lock, canceled ones included.
+func (c *chance) checkLock() {
+	l := c.sem.Locks[c.plan.Lock]
+	if l == nil {
+		return
+	}
+	for _, r := range c.runs {
+		if l.Holder == nil || l.Holder.Buildset != r.Buildset {
+			c.Fatalf("%s of buildset %s is at work without the lock, which %+v holds", r.Job.ID, r.Buildset, l.Holder)
+		}
+	}
+	for _, w := range l.Waiting {
+		if it := c.s.Items[w.Item]; it == nil || it.Buildset.ID != w.Buildset {
+			c.Fatalf("buildset %s waits for the lock and is gone", w.Buildset)
+		}
 	}
 }
 
@@ -450,6 +486,7 @@ func (c *chance) look(_ Input, effects []Effect, touched []ItemID) {
 	}
 	c.checkQueues()
 	c.checkSemaphores()
+	c.checkLock()
 	if c.exact {
 		c.checkWritten(touched)
 	}

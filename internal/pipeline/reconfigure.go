@@ -7,11 +7,15 @@ import "slices"
 // before; those whose project left the tenant go.
 func (st *stepper) reconfigure(in *Reconfigure) {
 	s := st.s
+	if s.Settings.MaxParallel != in.Settings.MaxParallel {
+		st.forward()
+	}
 	s.Settings, s.Tenant = in.Settings, in.Tenant
 	s.Failures, s.Disabled = 0, false
 	st.strategy, st.allowed, st.relative = StrategyFor(&s.Settings), nil, nil
 	st.moved, st.everything = true, true
 	st.version++
+	st.wantsEstimates()
 	old := s.Queues
 	s.Queues = nil
 	for _, q := range old {

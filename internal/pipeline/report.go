@@ -15,6 +15,7 @@ const maxMoved = 3
 // report decides what has become of the item and tells the forges: semantics 2.8. It says whether the
 // outcome of merges must be awaited.
 func (st *stepper) report(q *Queue, it *Item) (awaiting bool) {
+	st.judge(it)
 	action, result := st.verdict(it)
 	it.Buildset.Result = result
 	st.touch(it)
@@ -102,6 +103,7 @@ func (st *stepper) finish(q *Queue, it *Item, merged map[change.Key]bool) {
 		}
 	}
 	st.recordEnd(it, false)
+	st.wantsEstimates()
 	st.dequeue(it)
 }
 

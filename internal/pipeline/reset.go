@@ -103,6 +103,7 @@ func (st *stepper) cancelJob(it *Item, j *job.Job) {
 // stop ends the outstanding work of the item's buildset: merges and layouts that are under way are
 // ignored when they come.
 func (st *stepper) stop(it *Item) {
+	defer st.unlock(it.Buildset.ID)
 	if it.Buildset.Graph == nil {
 		return
 	}
@@ -126,7 +127,7 @@ func (st *stepper) stopJob(it *Item, j *job.Job) {
 	if st.s.Stopping == nil {
 		st.s.Stopping = map[BuildID]Stopping{}
 	}
-	st.s.Stopping[b.ID] = Stopping{Request: js.NodeRequest, Nodes: js.Nodes}
+	st.s.Stopping[b.ID] = Stopping{Buildset: it.Buildset.ID, Request: js.NodeRequest, Nodes: js.Nodes}
 	js.NodeRequest, js.Nodes = "", nil
 	st.recordBuild(it, j, b, false)
 	st.touch(it)

@@ -55,6 +55,7 @@ func (st *stepper) buildEnded(in *BuildEnded) {
 		if s.Request != "" {
 			st.emit(&ReturnNodes{Request: s.Request, Nodes: s.Nodes})
 		}
+		st.stopped(s.Buildset)
 		return
 	}
 	it, j, b := st.build(in.Build)

@@ -10,7 +10,7 @@ import (
 // what the job held before is let go of, too. early: nodes are not there yet, so those marked resources-first
 // can wait.
 func (st *stepper) acquire(it *Item, j *job.Job, early bool) bool {
-	names := wanted(j, early)
+	names := append(wanted(j, early), st.resources(j)...)
 	js := it.Buildset.Jobs[j.ID]
 	for _, n := range names {
 		if !slices.Contains(js.Semaphores, n) && len(st.sem.Holders[n]) >= st.s.Tenant.semaphoreMax(n) {

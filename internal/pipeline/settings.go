@@ -1,8 +1,6 @@
 package pipeline
 
 import (
-	"time"
-
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/event"
 )
@@ -40,10 +38,16 @@ type Settings struct {
 	DisableAfter int                   `json:"disable_after,omitempty"`
 	Window       WindowSettings        `json:"window"`
 	// Dispatch is the order in which ready jobs of a buildset go: config-order (the default) or
-	// longest-path (by the longest remaining path, as Tenant.Estimates tell).
+	// longest-path (by the longest remaining path, as State.Estimates tell).
 	Dispatch string `json:"dispatch,omitempty"`
-	// MaxParallel bounds the jobs of one buildset that run or hold nodes at once; 0 is no bound.
-	MaxParallel int `json:"max_parallel,omitempty"`
+	// MaxParallel bounds the jobs of one buildset that run or hold nodes at once; 0 is no bound. With Shadow
+	// they run one at a time all the same, and it is only told which would have run at once. With StepBack a job
+	// that fails while others of its buildset run lowers the bound.
+	MaxParallel int  `json:"max_parallel,omitempty"`
+	Shadow      bool `json:"shadow,omitempty"`
+	StepBack    bool `json:"step_back,omitempty"`
+	// Lock is what a buildset must hold to run jobs; nil where there is none.
+	Lock *Lock `json:"lock,omitempty"`
 	// Connections are all that the pipeline names in triggers.
 	Connections []string `json:"connections,omitempty"`
 }
@@ -57,6 +61,15 @@ func (s *Settings) Priority() int {
 		return 300
 	}
 	return 200
+}
+
+// Lock is shared by buildsets of several pipelines of a tenant: one of them holds it from its first job to its
+// last. The waiting one of the highest precedence goes next; among equals the one that waits longest.
+type Lock struct {
+	Name       string `json:"name"`
+	Precedence string `json:"precedence,omitempty"`
+	// Ageing in seconds of waiting makes up for one step of precedence; 0: waiting never does.
+	Ageing int `json:"ageing,omitempty"`
 }
 
 // WindowSettings bound how many items at the front of a queue are worked on.
@@ -116,8 +129,8 @@ type Tenant struct {
 	MaxDependencies int `json:"max_dependencies,omitempty"`
 	// WebRoot is where links in reports lead, with a slash at the end.
 	WebRoot string `json:"web_root,omitempty"`
-	// Estimates are the expected durations of jobs, by name, for Dispatch longest-path.
-	Estimates map[string]time.Duration `json:"estimates,omitempty"`
+	// Resources are what each job, by name, must have for itself while it runs, beside its semaphores.
+	Resources map[string][]string `json:"resources,omitempty"`
 	// Parents tells whether some pipeline is triggered by parent-change-enqueued of this pipeline, and
 	// Merged whether one is by project-change-merged: then the core emits those events.
 	WantParentEnqueued bool `json:"want_parent_enqueued,omitempty"`

@@ -41,6 +41,12 @@ type State struct {
 	Stopping map[BuildID]Stopping `json:"stopping,omitempty"`
 	// Paused: an operator stopped the queue from starting anything new, for this reason.
 	Paused string `json:"paused,omitempty"`
+	// Estimates are the expected durations of jobs, by name, as history told them last.
+	Estimates map[string]time.Duration `json:"estimates,omitempty"`
+	// Parallel, where not 0, bounds the jobs of a buildset instead of the settings, because of what SteppedBack
+	// tells.
+	Parallel    int    `json:"parallel,omitempty"`
+	SteppedBack string `json:"stepped_back,omitempty"`
 
 	// running finds the item of a build that has no result; nil: not known, as after reading the state back.
 	running map[BuildID]ItemID
@@ -48,8 +54,9 @@ type State struct {
 
 // Stopping is what a canceled build still holds until it has ended.
 type Stopping struct {
-	Request string   `json:"request,omitempty"`
-	Nodes   []string `json:"nodes,omitempty"`
+	Buildset BuildsetID `json:"buildset,omitempty"`
+	Request  string     `json:"request,omitempty"`
+	Nodes    []string   `json:"nodes,omitempty"`
 }
 
 // Queue is one change queue: items front first.
@@ -308,6 +315,8 @@ type Artifact struct {
 type Semaphores struct {
 	// Holders by semaphore name, oldest first.
 	Holders map[string][]Holder `json:"holders"`
+	// Locks by name.
+	Locks map[string]*LockState `json:"locks,omitempty"`
 }
 
 // Holder is one job that holds a semaphore.

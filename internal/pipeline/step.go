@@ -77,7 +77,7 @@ func (st *stepper) apply(in Input) {
 	case *Promote:
 		st.promote(in)
 	case *Pause:
-		st.s.Paused, st.everything = in.Reason, true
+		st.pause(in)
 	case *Reconfigure:
 		st.reconfigure(in)
 	case *Wake:
@@ -101,6 +101,8 @@ func (st *stepper) apply(in Input) {
 		st.reported(in)
 	case *Provided:
 		st.provided(in)
+	case *Estimated:
+		st.estimated(in)
 	}
 }
 

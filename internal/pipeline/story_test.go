@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"gopkg.in/yaml.v3"
@@ -61,6 +62,10 @@ type plan struct {
 	Projects                    map[string]planProject
 	Semaphores                  map[string]int
 	MaxParallel                 int `yaml:"max-parallel"`
+	Shadow, StepBack            bool
+	Dispatch                    string
+	Lock                        string
+	Ageing                      int
 	MaxChanges                  int `yaml:"max-changes"`
 	DisableAfter                int `yaml:"disable-after"`
 	Supercedes                  []string
@@ -85,6 +90,7 @@ type planJob struct {
 	Project      string
 	Needs, Soft  []string
 	Semaphores   []string
+	Resources    []string
 	First        bool `yaml:"resources-first"`
 	Nodes        int
 	Alternatives int
@@ -112,6 +118,10 @@ func (p *plan) settings() Settings {
 		Window: WindowSettings{Size: p.Window, Floor: p.Floor, Ceiling: p.Ceiling, IncreaseType: "linear", IncreaseFactor: 1,
 			DecreaseType: "exponential", DecreaseFactor: 2},
 		Messages: Messages{Success: "Build succeeded.", Failure: "Build failed."}, Reporters: map[Action][]Reporter{}}
+	s.Shadow, s.StepBack, s.Dispatch = p.Shadow, p.StepBack, p.Dispatch
+	if p.Lock != "" {
+		s.Lock = &Lock{Name: p.Lock, Ageing: p.Ageing, Precedence: p.Precedence}
+	}
 	if p.Increase != "" {
 		s.Window.IncreaseType, s.Window.IncreaseFactor = rate(p.Increase)
 	}
@@ -140,6 +150,14 @@ func (p *plan) tenant() Tenant {
 	}
 	for n, m := range p.Semaphores {
 		t.Semaphores[n] = Semaphore{Max: m}
+	}
+	for _, j := range p.Jobs {
+		if len(j.Resources) > 0 {
+			if t.Resources == nil {
+				t.Resources = map[string][]string{}
+			}
+			t.Resources[j.Name] = j.Resources
+		}
 	}
 	return t
 }
@@ -261,6 +279,22 @@ func (s *story) play(t *testing.T, d *datadriven.TestData) string {
 		s.input(&Pause{Reason: d.Input})
 	case "resume":
 		s.input(&Pause{})
+	case "tick":
+		s.propose(named("org/project"), "master", pos[0])
+		in := s.tell("timer", pos[0], true)
+		in.Event.Driver = "timer"
+		s.input(in)
+	case "wait":
+		d, err := time.ParseDuration(pos[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.now = s.now.Add(d)
+		s.input(&Wake{})
+	case "estimates":
+		in := &Estimated{Jobs: map[string]time.Duration{}}
+		s.decode(d.Input, &in.Jobs)
+		s.input(in)
 	case "tell":
 		s.input(s.tell("comment-added", pos[0], false))
 	case "reconfigure":
@@ -411,6 +445,12 @@ func (s *story) tellOf(e Effect) {
 		s.say("Requeue {%s}", s.name(e.Keys))
 	case *FindArtifacts:
 		s.say("FindArtifacts {%s %s} of %s", s.names[e.Item], e.Job, s.name(keysOf(e.Changes)))
+	case *Released:
+		if s.held["Released"] {
+			s.say("Released {%s}", strings.Join(e.Semaphores, ", "))
+		}
+	case *FindEstimates:
+		s.say("FindEstimates")
 	case *Supersede:
 		s.say("Supersede {%s} in %s", s.name([]change.Key{e.Key}), strings.Join(e.Pipelines, ", "))
 	case *Emit:
@@ -425,7 +465,7 @@ func (s *story) reasons(e *Report) string {
 	for _, c := range e.Changes {
 		for _, l := range strings.Split(e.Messages[c.Key()].Message, "\n") {
 			l = strings.TrimSpace(l)
-			for _, want := range []string{"is needed", "are needed", "unable to merge", "branch moved", "not share", "Error merging", "invalid conf", "max of", "circular", "abandoned", "forge"} {
+			for _, want := range []string{"is needed", "are needed", "unable to merge", "branch moved", "not share", "Error merging", "invalid conf", "max of", "circular", "abandoned", "forge", "at a time"} {
 				if strings.Contains(l, want) && !seen[l] {
 					seen[l] = true
 					out = append(out, "\n  "+l)

@@ -14,7 +14,7 @@ type Strategy struct {
 	Active func(q *Queue, position int) bool
 	// Order gives the jobs of a graph in the order in which they are considered for nodes, semaphores
 	// and executors.
-	Order func(t *Tenant, g *job.Graph) []*job.Job
+	Order func(s *State, g *job.Graph) []*job.Job
 }
 
 // ZuulStrategy works on what is in the window, and takes jobs as they stand in the configuration.
@@ -40,9 +40,9 @@ const (
 
 func inWindow(q *Queue, position int) bool { return q.Window == 0 || position < q.Window }
 
-func configOrder(_ *Tenant, g *job.Graph) []*job.Job { return g.Jobs }
+func configOrder(_ *State, g *job.Graph) []*job.Job { return g.Jobs }
 
-func longestPath(t *Tenant, g *job.Graph) []*job.Job {
+func longestPath(s *State, g *job.Graph) []*job.Job {
 	children := map[job.ID][]*job.Job{}
 	for _, j := range g.Jobs {
 		for _, d := range j.Dependencies {
@@ -59,7 +59,7 @@ func longestPath(t *Tenant, g *job.Graph) []*job.Job {
 		for _, c := range children[j.ID] {
 			longest = max(longest, path(c))
 		}
-		rest[j.ID] = longest + t.Estimates[j.Name]
+		rest[j.ID] = longest + s.Estimates[j.Name]
 		return rest[j.ID]
 	}
 	for _, j := range g.Jobs {

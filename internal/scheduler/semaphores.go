@@ -48,14 +48,26 @@ func (s *semaphores) clone() *pipeline.Semaphores {
 	for name, hs := range s.all.Holders {
 		c.Holders[name] = slices.Clone(hs)
 	}
+	for name, l := range s.all.Locks {
+		d := &pipeline.LockState{Waiting: slices.Clone(l.Waiting), Past: slices.Clone(l.Past)}
+		if l.Holder != nil {
+			h := *l.Holder
+			d.Holder = &h
+		}
+		if c.Locks == nil {
+			c.Locks = map[string]*pipeline.LockState{}
+		}
+		c.Locks[name] = d
+	}
 	return c
 }
 
 // diff gives the writes for what changed since before, and the compares that make them safe: a record
 // that is written must be as it was read.
 func (s *semaphores) diff(before *pipeline.Semaphores, revs revisions, tenant string) (ops []kv.Op, cmps []kv.Cmp) {
-	own, shared := &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}}, &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}}
-	var ownChanged, sharedChanged bool
+	own := &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}, Locks: s.all.Locks}
+	shared := &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}}
+	ownChanged, sharedChanged := !sameLocks(s.all.Locks, before.Locks), false
 	names := map[string]bool{}
 	for n := range before.Holders {
 		names[n] = true
@@ -85,6 +97,10 @@ func (s *semaphores) diff(before *pipeline.Semaphores, revs revisions, tenant st
 		cmps = append(cmps, kv.Unchanged(store.SemaphoreKey(""), revs.global))
 	}
 	return ops, cmps
+}
+
+func sameLocks(a, b map[string]*pipeline.LockState) bool {
+	return len(a) == len(b) && (len(a) == 0 || reflect.DeepEqual(a, b))
 }
 
 // semaphoreCache keeps the two records as the store tells of them, so that a batch of inputs costs no read.

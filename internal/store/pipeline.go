@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/job"
@@ -33,6 +34,10 @@ type head struct {
 	Failures int               `json:"failures,omitempty"`
 	Disabled bool              `json:"disabled,omitempty"`
 	Paused   string            `json:"paused,omitempty"`
+
+	Estimates   map[string]time.Duration `json:"estimates,omitempty"`
+	Parallel    int                      `json:"parallel,omitempty"`
+	SteppedBack string                   `json:"stepped_back,omitempty"`
 
 	Stopping map[pipeline.BuildID]pipeline.Stopping `json:"stopping,omitempty"`
 }
@@ -161,7 +166,9 @@ func (p *Pipeline) ops(ctx context.Context, touched []pipeline.ItemID) ([]kv.Op,
 		}
 		p.config = name
 	}
-	h := encode(head{p.config, p.State.Queues, p.State.Failures, p.State.Disabled, p.State.Paused, p.State.Stopping})
+	st := p.State
+	h := encode(head{Config: p.config, Queues: st.Queues, Failures: st.Failures, Disabled: st.Disabled, Paused: st.Paused,
+		Estimates: st.Estimates, Parallel: st.Parallel, SteppedBack: st.SteppedBack, Stopping: st.Stopping})
 	if !bytes.Equal(h, p.head) {
 		p.head = h
 		ops = append(ops, kv.Put(prefix+"head", h))
@@ -234,7 +241,7 @@ func (s *Store) AtRest(ctx context.Context, tenant, name string) (bool, error) {
 			return false, err
 		}
 	}
-	for _, kind := range []string{KindMerge, KindRepoState, KindConfigure, KindRefetch, KindRequeue, KindArtifacts, KindNodes, KindBuild, KindReport} {
+	for _, kind := range []string{KindMerge, KindRepoState, KindConfigure, KindRefetch, KindRequeue, KindArtifacts, KindEstimates, KindNodes, KindBuild, KindReport} {
 		all, err := Records[Request](s, RequestPrefix(kind)).List(ctx)
 		if err != nil {
 			return false, err
@@ -315,7 +322,7 @@ func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeli
 		}
 		st.Settings, st.Tenant = c.Settings, c.Tenant
 		st.Queues, st.Failures, st.Disabled, st.Paused = h.Queues, h.Failures, h.Disabled, h.Paused
-		st.Stopping = h.Stopping
+		st.Estimates, st.Parallel, st.SteppedBack, st.Stopping = h.Estimates, h.Parallel, h.SteppedBack, h.Stopping
 		raw.head, raw.config = value, h.Config
 	case strings.HasPrefix(part, "item/"):
 		var rec itemRecord

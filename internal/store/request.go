@@ -19,6 +19,7 @@ const (
 	KindRefetch   = "refetch"   // pipeline.Refetch, to schedulers
 	KindRequeue   = "requeue"   // pipeline.Requeue, to schedulers
 	KindArtifacts = "artifacts" // pipeline.FindArtifacts, to whoever has the history
+	KindEstimates = "estimates" // pipeline.FindEstimates, to whoever has the history
 	KindRecord    = "record"    // pipeline.Record, to whoever has the history
 	KindNodes     = "nodes"     // pipeline.RequestNodes, to launchers
 	KindReturn    = "return"    // pipeline.ReturnNodes, to launchers
@@ -109,6 +110,8 @@ func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Tim
 			r.Kind, r.ID = KindRequeue, s.unique(i)
 		case *pipeline.FindArtifacts:
 			r.Kind, r.ID = KindArtifacts, e.Token
+		case *pipeline.FindEstimates:
+			r.Kind, r.ID = KindEstimates, e.Token
 		case *pipeline.Cancel:
 			ops = append(ops, SignalOp(KindBuild, string(e.Build), SignalCancel, ""))
 			continue
