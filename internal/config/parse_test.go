@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
 var gerrit = Options{Connections: map[string]string{"gerrit": "gerrit"}}
@@ -193,6 +195,41 @@ func TestTenants(t *testing.T) {
 	}
 }
 
+func TestDeployment(t *testing.T) {
+	f := ParseTenants("main.yaml", []byte(`
+- tenant:
+    name: one
+    deployment:
+      locks:
+        - {name: production, ageing: 900, pipelines: [deploy, {name: hourly, precedence: low}]}
+      mutexes:
+        - {resource: package-manager(bridge01), jobs: [base, gitea]}
+      pipelines:
+        - {name: deploy, dispatch: longest-path, max-parallel: 4, step-back: true}
+        - {name: hourly, max-parallel: 2, shadow: true}
+`), gerrit)
+	if len(f.Problems) > 0 {
+		t.Fatal(f.Problems[0].Text)
+	}
+	d := f.Tenant("one").Deployment
+	got := []pipeline.Settings{{Name: "deploy", Precedence: "high"}, {Name: "hourly"}, {Name: "check"}}
+	for i := range got {
+		d.Apply(&got[i])
+	}
+	want := []pipeline.Settings{
+		{Name: "deploy", Precedence: "high", Dispatch: pipeline.DispatchLongestPath, MaxParallel: 4, StepBack: true,
+			Lock: &pipeline.Lock{Name: "production", Precedence: "high", Ageing: 900}},
+		{Name: "hourly", MaxParallel: 2, Shadow: true, Lock: &pipeline.Lock{Name: "production", Precedence: "low", Ageing: 900}},
+		{Name: "check"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(map[string][]string{"base": {"package-manager(bridge01)"}, "gitea": {"package-manager(bridge01)"}}, d.Resources()); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestTenantProblems(t *testing.T) {
 	for text, want := range map[string]string{
 		"- tenant: {name: a b}":                                               "letters, digits",
@@ -208,6 +245,12 @@ func TestTenantProblems(t *testing.T) {
 		"- tenant: {name: a, source: {gerrit: {config-projects: [c], untrusted-projects: [p: {configure-projects: .*}]}}}": "matches the config project",
 		"- tenant: {name: a, source: {gerrit: {untrusted-projects: [p: {include: [jobs]}]}}}":                              "expected one of",
 		"- tenant: []": "expected a dictionary",
+		"- tenant: {name: a, deployment: {lock: x}}":                                                               "extra keys not allowed",
+		"- tenant: {name: a, deployment: {locks: [{name: x}]}}":                                                    "required key not provided",
+		"- tenant: {name: a, deployment: {locks: [{name: x, pipelines: [p]}, {name: y, pipelines: [{name: p}]}]}}": "a pipeline has one lock",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, shadow: true}]}}":                                  "name max-parallel",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, dispatch: shortest}]}}":                            "expected one of",
+		"- tenant: {name: a, deployment: {mutexes: [{resource: r}]}}":                                              "required key not provided",
 	} {
 		f := ParseTenants("main.yaml", []byte(text), gerrit)
 		if len(f.Problems) == 0 || !strings.Contains(f.Problems[0].Short, want) {

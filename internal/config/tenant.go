@@ -58,6 +58,8 @@ type Tenant struct {
 	AuthenticationRealm string
 	// Semaphores are the global ones that the tenant may use.
 	Semaphores []string
+	// Deployment is nil where the tenant says nothing of it.
+	Deployment *Deployment
 }
 
 // Equal tells whether two declarations say the same, wherever they stand; nil is a tenant that is not there.
@@ -72,6 +74,7 @@ func (t *Tenant) Equal(o *Tenant) bool {
 func (t *Tenant) placeless() *Tenant {
 	c := *t
 	c.Object = Object{Name: t.Name}
+	c.Deployment = t.Deployment.placeless()
 	c.Projects = make([]*TenantProject, len(t.Projects))
 	for i, p := range t.Projects {
 		q := *p
@@ -309,6 +312,7 @@ var tenantAttrs = attributes[Tenant]{
 	"access-rules":                 func(r *reader, t *Tenant, v *node) { t.AccessRules = r.strs(v) },
 	"authentication-realm":         tenantStr(func(t *Tenant) *string { return &t.AuthenticationRealm }),
 	"semaphores":                   func(r *reader, t *Tenant, v *node) { t.Semaphores = r.strs(v) },
+	"deployment":                   func(r *reader, t *Tenant, v *node) { t.Deployment = r.deployment(v) },
 	"report-build-page":            func(r *reader, _ *Tenant, v *node) { r.boolean(v) },
 	"allow-circular-dependencies":  func(r *reader, _ *Tenant, v *node) { r.boolean(v) },
 }

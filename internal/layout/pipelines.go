@@ -69,6 +69,7 @@ func (l *Layout) settings(p *config.Pipeline) pipeline.Settings {
 		}
 		s.Reporters[action] = reps
 	}
+	l.tenant.Deployment.Apply(&s)
 	return s
 }
 
@@ -104,6 +105,7 @@ func (l *Layout) Tenant(name string) pipeline.Tenant {
 		MaxChanges:      l.tenant.MaxChangesPerPipeline,
 		MaxDependencies: l.tenant.MaxDependencies,
 		WebRoot:         l.tenant.WebRoot,
+		Resources:       l.tenant.Deployment.Resources(),
 	}
 	for _, p := range l.projects {
 		t.Projects[p.canon] = l.pipelineProject(p, name)
