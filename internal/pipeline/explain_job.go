@@ -104,12 +104,14 @@ func (e *explainer) waits(j *job.Job, js *JobState) string {
 		return e.requires(j, js)
 	case waitingSemaphores:
 		return e.semaphore(names)
+	case waitingLock:
+		return e.lock(names)
 	case waitingNodes:
 		return e.nodes(j, js)
 	}
 	switch {
 	case js.Waiting == waitingSlot:
-		return fmt.Sprintf("%d jobs of its buildset run, which is as many as may run at once.", e.s.Settings.MaxParallel)
+		return e.width()
 	case js.Waiting == waitingRepoState:
 		return "The state of further repositories that it needs is being recorded."
 	}
@@ -176,9 +178,13 @@ func (e *explainer) requires(j *job.Job, js *JobState) string {
 
 func (e *explainer) semaphore(name string) string {
 	limit := e.s.Tenant.semaphoreMax(name)
-	out := fmt.Sprintf("It waits for semaphore %s (%d at a time)", name, limit)
+	kind := "semaphore "
+	if strings.HasPrefix(name, ResourcePrefix) {
+		kind = "" // its name begins with what it is
+	}
+	out := fmt.Sprintf("It waits for %s%s (%d at a time)", kind, name, limit)
 	if limit == 1 {
-		out = "It waits for semaphore " + name
+		out = "It waits for " + kind + name
 	}
 	var holders []string
 	for _, h := range e.sem.Holders[name] {
