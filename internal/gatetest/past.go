@@ -51,6 +51,9 @@ func (p *past) artifacts(ctx context.Context, t *store.Task) error {
 	if err := t.Decode(ctx, &q); err != nil {
 		return err
 	}
+	if err := t.After(ctx, store.KindRecord); err != nil { // what ended before the question is part of the past
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.write(ctx); err != nil {

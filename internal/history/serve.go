@@ -48,6 +48,9 @@ func Serve(ctx context.Context, c ServeConfig) error {
 		if err := t.Decode(ctx, &q); err != nil {
 			return err
 		}
+		if err := t.After(ctx, store.KindRecord); err != nil { // what ended before the question is part of the past
+			return err
+		}
 		out, err := c.DB.Answer(ctx, t.Request.Tenant, t.Request.Pipeline, &q)
 		if err != nil {
 			return err

@@ -164,20 +164,24 @@ func (st *stepper) reorder(q *Queue, first []*Item) {
 	if st.s.Settings.Manager == Independent {
 		return
 	}
-	order := slices.Clone(first)
+	// What is about to merge leaves by itself.
+	var now []*Item
 	for _, id := range q.Items {
-		if it := st.s.Items[id]; it.Live && !slices.Contains(order, it) {
+		if it := st.s.Items[id]; it.Live && it.Merging == "" {
+			now = append(now, it)
+		}
+	}
+	order := slices.DeleteFunc(slices.Clone(first), func(it *Item) bool { return it.Merging != "" })
+	for _, it := range now {
+		if !slices.Contains(order, it) {
 			order = append(order, it)
 		}
 	}
 	start := 0
-	for start < len(order) && q.Items[start] == order[start].ID {
+	for start < len(order) && now[start] == order[start] {
 		start++
 	}
 	order = order[start:]
-	if slices.ContainsFunc(order, func(it *Item) bool { return it.Merging != "" }) {
-		return
-	}
 	for _, it := range order {
 		it.Quiet = true
 		st.remove(it)

@@ -118,13 +118,16 @@ func (st *stepper) touch(it *Item) {
 	}
 }
 
-// learn takes in what the forges say of changes now.
+// learn takes in what the forges say of changes now. What was read before a change merged is old news.
 func (st *stepper) learn(list []*change.Change) {
 	for _, c := range list {
 		if c == nil {
 			continue
 		}
 		k := c.Key()
+		if old := st.s.Changes[k]; old != nil && old.Merged && !c.Merged {
+			continue
+		}
 		st.s.Changes[k] = c
 		if st.learned == nil {
 			st.learned = map[change.Key]bool{}

@@ -253,30 +253,19 @@ func (s *Store) AtRest(ctx context.Context, tenant, name string) (bool, error) {
 	return true, nil
 }
 
-// Knows tells whether a pipeline has an item about the change, or about one that needs it: it may know changes
-// that no item needs any more.
+// Knows tells whether news about a change may concern a pipeline: it has an item about it or about one that needs
+// it, or inputs wait that may bring one. It may know changes that no item needs any more.
 func (s *Store) Knows(ctx context.Context, tenant, name string, k change.Key) (bool, error) {
+	// The inbox first: what left it before is in the records by now.
+	r, err := s.kv.Range(ctx, kv.Query{Prefix: InboxPrefix(tenant, name), KeysOnly: true, Limit: 1})
+	if err != nil || len(r.KVs) > 0 {
+		return err == nil, err
+	}
 	_, ok, err := kv.Get(ctx, s.kv, PipelinePrefix(tenant, name)+"change/"+hashName(string(k)))
 	if err != nil {
 		return false, fmt.Errorf("look for %s in pipeline %s/%s: %w", k, tenant, name, err)
 	}
 	return ok, nil
-}
-
-// Concerns tells whether a pipeline has something to do with a change: an item of it, or one that depends on
-// it; or, what will be so, since inputs wait that nobody has looked at.
-func (s *Store) Concerns(ctx context.Context, tenant, name string, k change.Key) (bool, error) {
-	for _, q := range []kv.Query{
-		{Key: PipelinePrefix(tenant, name) + "change/" + hashName(string(k))},
-		{Prefix: InboxPrefix(tenant, name), Limit: 1},
-	} {
-		q.KeysOnly = true
-		r, err := s.kv.Range(ctx, q)
-		if err != nil || len(r.KVs) > 0 {
-			return len(r.KVs) > 0, err
-		}
-	}
-	return false, nil
 }
 
 type rawPipeline struct {

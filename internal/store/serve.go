@@ -53,6 +53,7 @@ type Task struct {
 
 	s       *Store
 	fence   Fence
+	made    int64 // revision of the request's making
 	signals chan Signal
 	mu      sync.Mutex
 	done    bool
@@ -329,7 +330,7 @@ func (s *Store) Take(ctx context.Context, ses Leased, owner string, r Record[Req
 		}
 		return nil, s.Disown(ctx, Fence{ck, e.Create})
 	}
-	return &Task{Request: &req, s: s, fence: Fence{ck, rev}, signals: make(chan Signal, 16)}, nil
+	return &Task{Request: &req, s: s, fence: Fence{ck, rev}, made: r.Create, signals: make(chan Signal, 16)}, nil
 }
 
 // claim takes the request and begins with it; losing the race is no error.

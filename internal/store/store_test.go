@@ -216,6 +216,45 @@ func TestServeInOrder(t *testing.T) {
 }
 
 // A worker that vanishes loses its claim; a Once request is then handed out as lost, never run again.
+// A question is answered when what was asked for before it is done, not before, and not after what came later.
+func TestServeAfterAnotherKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, s := open(t)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ses := session(t, ctx, s)
+		put(t, ctx, s, store.Request{Kind: "write", ID: "before"})
+		put(t, ctx, s, store.Request{Kind: "ask", ID: "question"})
+		put(t, ctx, s, store.Request{Kind: "write", ID: "later"})
+		var order []string
+		go func() {
+			_ = store.Serve(ctx, s, store.ServeConfig{Kind: "write", Session: ses, Owner: "a"}, func(ctx context.Context, task *store.Task) error {
+				if task.Request.ID == "later" {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				time.Sleep(5 * time.Second)
+				order = append(order, task.Request.ID)
+				return task.Done(ctx)
+			})
+		}()
+		go func() {
+			_ = store.Serve(ctx, s, store.ServeConfig{Kind: "ask", Session: ses, Owner: "a"}, func(ctx context.Context, task *store.Task) error {
+				if err := task.After(ctx, "write"); err != nil {
+					return err
+				}
+				order = append(order, task.Request.ID)
+				return task.Done(ctx)
+			})
+		}()
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"before", "question"}, order); d != "" {
+			t.Errorf("order (-want +got):\n%s", d)
+		}
+	})
+}
+
 func TestServeOnceAfterCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, s := open(t)
