@@ -253,9 +253,9 @@ func (s *Store) AtRest(ctx context.Context, tenant, name string) (bool, error) {
 	return true, nil
 }
 
-// Knows tells whether news about a change may concern a pipeline: it has an item about it or about one that needs
-// it, or inputs wait that may bring one. It may know changes that no item needs any more.
-func (s *Store) Knows(ctx context.Context, tenant, name string, k change.Key) (bool, error) {
+// Concerns tells whether news about a change may concern a pipeline: it has an item about it or about one that
+// needs it, or inputs wait that may bring one. It may know changes that no item needs any more.
+func (s *Store) Concerns(ctx context.Context, tenant, name string, k change.Key) (bool, error) {
 	// The inbox first: what left it before is in the records by now.
 	r, err := s.kv.Range(ctx, kv.Query{Prefix: InboxPrefix(tenant, name), KeysOnly: true, Limit: 1})
 	if err != nil || len(r.KVs) > 0 {
