@@ -92,6 +92,10 @@ const (
 	OperatorReconfigure = "reconfigure" // Action: full, smart or tenant
 )
 
+// ProjectChangeMerged is the type of two events of driver "zuul": the core's word that it merged a change
+// (Change is set), and the one that each open change of the project gets for it.
+const ProjectChangeMerged = "project-change-merged"
+
 // Vote is a vote that came with an event.
 type Vote struct {
 	change.Vote

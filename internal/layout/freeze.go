@@ -394,7 +394,7 @@ func (w *collector) collect(name string, outer overrides, stack []string) (match
 		w.l.noteOverrides(local, v)
 		if parent != "" {
 			if slices.Contains(stack, parent) {
-				return false, &freezeError{v, "parent", fmt.Sprintf("Dependency cycle in jobs: %v", append(stack, parent))}
+				return false, &freezeError{v, "parent", fmt.Sprintf("Job inheritance cycle: %v", append(stack, parent))}
 			}
 			if !w.visited[parent] {
 				ok, err := w.collect(parent, local, stack)

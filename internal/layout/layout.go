@@ -13,7 +13,6 @@ import (
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/config"
-	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
@@ -231,15 +230,6 @@ func (l *Layout) ByTopic(p change.Project) bool {
 		}
 	}
 	return false
-}
-
-// WantsMerged tells whether some pipeline is triggered by project-change-merged.
-func (l *Layout) WantsMerged() bool {
-	return slices.ContainsFunc(l.Pipelines, func(s pipeline.Settings) bool {
-		return slices.ContainsFunc(s.Triggers, func(f event.Filter) bool {
-			return f.Driver == "zuul" && slices.Contains(f.Types, "project-change-merged")
-		})
-	})
 }
 
 // ConfigPaths are the paths whose change alters the configuration of a project of the tenant (a slash

@@ -117,7 +117,7 @@ func (l *Layout) Tenant(name string) pipeline.Tenant {
 			}
 			parent := len(f.Pipelines) == 0 || slices.Contains(f.Pipelines, name)
 			t.WantParentEnqueued = t.WantParentEnqueued || parent && slices.Contains(f.Types, "parent-change-enqueued")
-			t.WantMerged = t.WantMerged || slices.Contains(f.Types, "project-change-merged")
+			t.WantMerged = t.WantMerged || slices.Contains(f.Types, event.ProjectChangeMerged)
 		}
 	}
 	return t

@@ -236,7 +236,7 @@ func (w *work) one(ctx context.Context, op pipeline.MergeOp) (pipeline.Commit, e
 		return pipeline.Commit{}, fmt.Errorf("%s: %w", what, err)
 	}
 	if r.Conflict != nil {
-		return pipeline.Commit{}, conflict{what + "\n" + r.Conflict.String()}
+		return pipeline.Commit{}, conflict{what + ": " + r.Conflict.String()}
 	}
 	return pipeline.Commit{Project: op.Project, Branch: op.Branch, Commit: r.Commit, Tree: r.Tree, Base: base, Change: op.Key}, nil
 }

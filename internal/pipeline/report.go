@@ -124,7 +124,7 @@ func (st *stepper) noteMerged(it *Item, merged map[change.Key]bool) bool {
 		st.s.Changes[k] = &d
 		if st.s.Tenant.WantMerged {
 			st.emit(&Emit{Event: event.Event{
-				ID: it.Event.ID, Connection: "zuul", Driver: "zuul", Type: "project-change-merged",
+				ID: it.Event.ID, Connection: "zuul", Driver: "zuul", Type: event.ProjectChangeMerged,
 				Project: d.Project, Branch: d.Branch, Ref: d.Ref, Number: d.Number, Patchset: d.Patchset,
 				Tenant: st.s.Tenant.Name, At: st.now, Received: st.now, Change: &d,
 			}})

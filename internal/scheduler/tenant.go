@@ -163,6 +163,9 @@ func (d *desk) handle(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 	if !d.layout.Has(e.Project) && e.Driver != "zuul" {
 		return nil, nil
 	}
+	if e.Type == event.ProjectChangeMerged && e.Change != nil {
+		return d.merged(ctx, e)
+	}
 	c, err := read(ctx, d.Forges, e)
 	if err != nil {
 		return nil, err
@@ -171,11 +174,11 @@ func (d *desk) handle(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	ops, err := d.merged(ctx, e)
-	if err != nil || len(targets) == 0 {
-		return ops, err
+	if len(targets) == 0 {
+		return nil, nil
 	}
 	d.log.Info("event", "event", e.ID, "type", e.Type, "project", e.Project.Name, "change", id(c), "pipelines", targets)
+	var ops []kv.Op
 	in := &pipeline.Trigger{Event: *e}
 	if c != nil {
 		in.Key = c.Key()
@@ -226,24 +229,21 @@ func (d *desk) closure() *closure {
 	return newClosure(d.Forges, d.layout.ByTopic)
 }
 
-// merged makes the project-change-merged events that some pipeline waits for: one for each open change of
-// the project of a change that just merged.
+// merged makes, of the news that a pipeline merged a change, the project-change-merged events for the open
+// changes of the project: each must be looked at on the new head.
 func (d *desk) merged(ctx context.Context, e *event.Event) ([]kv.Op, error) {
-	if !e.Merged() || !d.layout.WantsMerged() {
-		return nil, nil
-	}
 	f, ok := d.Forges.For(e.Project.Connection).(forge.Opener)
 	if !ok {
 		return nil, nil
 	}
 	open, err := f.OpenChanges(ctx, e.Project)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list the open changes of %s: %w", e.Project, err)
 	}
 	var out []event.Event
 	for _, c := range open {
 		out = append(out, event.Event{
-			ID: e.ID, Connection: "zuul", Driver: "zuul", Type: "project-change-merged", Project: c.Project,
+			ID: e.ID, Connection: "zuul", Driver: "zuul", Type: e.Type, Project: c.Project,
 			Number: c.Number, Patchset: c.Patchset, Branch: c.Branch, Ref: c.Ref, At: e.At, Received: e.Received,
 		})
 	}
