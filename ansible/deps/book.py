@@ -4,6 +4,7 @@ import json
 import os
 
 from ansible.errors import AnsibleError
+from ansible.inventory import manager as inventory_manager
 from ansible.inventory.manager import InventoryManager
 from ansible.playbook import Playbook
 from ansible.playbook.block import Block
@@ -14,7 +15,9 @@ from ansible.playbook.role_include import IncludeRole
 from ansible.playbook.task_include import TaskInclude
 from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
+from ansible.utils.vars import combine_vars
 from ansible.vars.manager import VariableManager
+from ansible.vars.plugins import get_vars_from_inventory_sources
 
 from lenient import EXTERNAL, STUBS, Loader, guard_lookups
 from names import Names, is_text_template, listed
@@ -48,21 +51,25 @@ class Reader:
 
     def load_inventory(self):
         """Sources are loaded one by one, so that one that hangs does not take the others along."""
-        good = []
-        for source in (REQUEST.get("inventory") or []):
-            path = os.path.join(ROOT, source)
+        paths = [os.path.join(ROOT, source) for source in REQUEST.get("inventory") or []]
+        inventory = InventoryManager(loader=self.loader, sources=paths or None, parse=False)
+        warnings = []
+        shown, inventory_manager.display.warning = inventory_manager.display.warning, lambda text, *a, **k: warnings.append(str(text))
+        for path in paths:
+            source = relative(path)
+            if not os.path.exists(path):
+                PROBLEMS.add(f"the inventory {source} is not there")
+                continue
+            warnings.clear()
             try:
-                if not os.path.exists(path):
-                    PROBLEMS.add(f"the inventory {source} is not there")
-                    continue
-                one = limited(REQUEST.get("inventory_seconds", 20), f"the inventory {source}",
-                              lambda path=path: InventoryManager(loader=self.loader, sources=[path]))
-                if not one.hosts and len(one.groups) <= 2:
-                    PROBLEMS.add(f"the inventory {source} gave no host: no plugin could read it, or its program failed", path)
-                good.append(path)
+                if not limited(REQUEST.get("inventory_seconds", 20), f"the inventory {source}", inventory.parse_source, path):
+                    PROBLEMS.add(f"the inventory {source} could not be read: {reason(warnings, path)}", path)
             except (AnsibleError, Timeout) as e:
-                PROBLEMS.add(f"the inventory {source} could not be read: {first_line(e)}", path)
-        inventory = InventoryManager(loader=self.loader, sources=good or None)
+                PROBLEMS.add(f"the inventory {source} could not be read: {first_line(e)}" if isinstance(e, AnsibleError) else str(e), path)
+        inventory_manager.display.warning = shown
+        inventory._inventory.reconcile_inventory()
+        for one in [*inventory.groups.values(), *inventory.hosts.values()]:
+            one.vars = combine_vars(one.vars, get_vars_from_inventory_sources(self.loader, paths, [one], "inventory"))
         for host, groups in (REQUEST.get("hosts") or {}).items():
             # Nodes of the nodeset, which the inventory of the repository may not have.
             if not inventory.get_host(host) or host not in inventory.hosts:
@@ -373,6 +380,16 @@ class Reader:
                 self.block(block, state, depth + 1, loose)
         except AnsibleError as e:
             PROBLEMS.add(f"include {target}: {first_line(e)}", file, line)
+
+
+def reason(warnings, path):
+    """Why no plugin could read a source: what the likeliest said, as each tried it."""
+    said = [w.split(" plugin: ", 1) for w in warnings if " plugin: " in w]
+    likely = "script" if os.access(path, os.X_OK) else "yaml" if path.endswith((".yaml", ".yml")) else "ini"
+    for before, text in said:
+        if before.endswith(likely) or before.endswith("auto") and likely == "yaml":
+            return " ".join(text.split()).replace(path, relative(path))
+    return " ".join(said[0][1].split()) if said else "no plugin knows what it is"
 
 
 def flatten(block):

@@ -57,8 +57,8 @@ class Reads:
 READS = Reads()
 
 
-class Timeout(Exception):
-    pass
+class Timeout(BaseException):
+    """Not an Exception, as Ansible carries on after any of those."""
 
 
 def limited(seconds, what, f, *args):
@@ -78,6 +78,11 @@ def first_line(e):
     text = str(getattr(e, "message", "") or e).strip()
     if not text:
         return type(e).__name__
+    # For YAML it begins with the formats that were tried; what is wrong stands where it tells of YAML.
+    for line in text.splitlines():
+        if line.startswith("Syntax Error while loading YAML"):
+            more = text.split(line, 1)[1].strip().splitlines()
+            return line.rstrip(".") + (f": {more[0].strip()}" if more else "")
     # Ansible says the same again for each level that it went through.
     parts = text.splitlines()[0].rstrip(". ").split(". ")
     return ". ".join(dict.fromkeys(parts))

@@ -47,7 +47,7 @@ type contentFlags struct {
 
 func (f *contentFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.python, "python", "", "Python with ansible-core (that of gozer ansible install, else the one of ansible-playbook on PATH)")
-	cmd.Flags().StringVar(&f.dir, "ansible-dir", defaultAnsibleDir(), "folder of the environments that gozer ansible install made")
+	cmd.Flags().StringVar(&f.dir, "ansible-dir", envOr("GOZER_ANSIBLE_DIR", defaultAnsibleDir()), "folder of the environments that gozer ansible install made")
 	cmd.Flags().StringSliceVar(&f.inventory, "inventory", nil, "sources of the inventory (those of gozer.yaml or ansible.cfg, else usual places)")
 	cmd.Flags().BoolVar(&f.fresh, "no-cache", false, "read everything again")
 	cmd.Flags().IntVar(&f.seconds, "inventory-timeout", 20, "seconds that one source of the inventory may take")

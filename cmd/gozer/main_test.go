@@ -2,11 +2,14 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gozer-ci/gozer/internal/ansible"
 )
 
 func TestMain(m *testing.M) {
@@ -23,9 +26,17 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           filepath.Join("testdata", "script"),
 		UpdateScripts: *update,
+		Condition: func(name string) (bool, error) {
+			if name != "ansible" {
+				return false, fmt.Errorf("the condition %q is not known", name)
+			}
+			_, err := ansible.Find(defaultAnsibleDir(), "9")
+			return err == nil, nil
+		},
 		Setup: func(e *testscript.Env) error {
 			// Nothing of whoever runs the tests counts.
 			for _, kv := range [][2]string{
+				{"GOZER_CACHE", filepath.Join(e.WorkDir, "cache")}, {"GOZER_ANSIBLE_DIR", defaultAnsibleDir()},
 				{"HOME", e.WorkDir}, {"GIT_CONFIG_NOSYSTEM", "1"}, {"GIT_CONFIG_GLOBAL", os.DevNull},
 				{"GIT_AUTHOR_NAME", "Ann"}, {"GIT_AUTHOR_EMAIL", "ann@example.org"},
 				{"GIT_COMMITTER_NAME", "Ann"}, {"GIT_COMMITTER_EMAIL", "ann@example.org"},

@@ -163,11 +163,11 @@ func insert(text, pipeline, job, key string, entries []string) (string, error) {
 			name, comment = before, " #"+after
 		}
 		lines[at.Line-1] = line[:at.Column-1] + strings.TrimRight(name, " ") + ":" + comment
-		return put(at.Line, at.Column-1+4, inner(2)), nil
+		return put(at.Line, at.Column-1+2, inner(2)), nil
 	}
 	body := at.Content[1]
 	if body.Kind == yaml.ScalarNode {
-		return put(at.Line, at.Column-1+4, inner(2)), nil
+		return put(at.Line, at.Column-1+2, inner(2)), nil
 	}
 	if body.Style&yaml.FlowStyle != 0 {
 		return "", fmt.Errorf("it is written in braces")

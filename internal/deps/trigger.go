@@ -142,7 +142,11 @@ func (a *Analysis) matchers() []Finding {
 				if !ok {
 					n = len(out)
 					dead[w] = n
-					out = append(out, Finding{Rule: "L1", Level: LevelWarning, Severity: Freshness, Confidence: High, At: m.At, Fix: "correct or remove it"})
+					level, severity := LevelWarning, Freshness
+					if m.Irrelevant {
+						level, severity = LevelNote, Info // it only does nothing
+					}
+					out = append(out, Finding{Rule: "L1", Level: level, Severity: severity, Confidence: High, At: m.At, Fix: "correct or remove it"})
 				}
 				out[n].Jobs = append(out[n].Jobs, j.Name)
 				out[n].Text = fmt.Sprintf("the matcher %s of %s matches no file", m.Pattern, list(out[n].Jobs))

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	ansibledeps "github.com/gozer-ci/gozer/ansible/deps"
@@ -269,6 +270,9 @@ func (o Options) run(ctx context.Context, python string, in []byte, books int) (
 	cmd.Env = append(os.Environ(), "ANSIBLE_HOME="+filepath.Join(dir, "home"), "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Stdin = bytes.NewReader(in)
 	cmd.WaitDelay = time.Second
+	// A program of the inventory that was given up must not outlive the reading.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	pipe, err := cmd.StdoutPipe()
@@ -280,6 +284,9 @@ func (o Options) run(ctx context.Context, python string, in []byte, books int) (
 	}
 	out, ended := o.follow(pipe, books)
 	err = cmd.Wait()
+	if kill := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); kill != nil && !errors.Is(kill, syscall.ESRCH) {
+		err = errors.Join(err, kill)
+	}
 	switch {
 	case ctx.Err() == context.DeadlineExceeded:
 		return nil, fmt.Errorf("reading the playbooks took more than %s", limit)
