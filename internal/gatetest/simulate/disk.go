@@ -108,7 +108,7 @@ func (w *world) pause(p *proc) {
 	w.faults["paused"]++
 	w.trace("%s is paused", p.name)
 	w.depth++
-	if w.odds(2) && !p.lost {
+	if w.odds(3) && !p.lost {
 		p.lost = true
 		w.leases[p.name] = p.lease
 		if w.odds(3) {

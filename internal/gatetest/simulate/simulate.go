@@ -126,7 +126,7 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	if w.outside, err = store.Open(ctx, store.Config{KV: w.kv, Random: w}); err != nil {
 		return Result{}, err
 	}
-	for _, role := range []string{"scheduler", "scheduler", "worker", "worker"} {
+	for _, role := range []string{"scheduler", "scheduler", "scheduler", "worker", "worker"} {
 		w.start(role)
 	}
 	w.reconfigure()
