@@ -42,6 +42,15 @@ FIRST ?= 1
 simulate: ## SEEDS=N runs of the core with everything going wrong; SEED=N plays one and tells what happens
 	@go test -count=1 -timeout 0 -v ./internal/gatetest/simulate -args $(if $(SEED),-seed $(SEED) -test.run Simulation,-seeds $(SEEDS) -first $(FIRST) -sweep 1)
 
+.PHONY: cluster
+cluster: bin/gozer ## three schedulers, two of each other, a three-member etcd and PostgreSQL, on this machine
+	@bin/gozer cluster
+
+MINUTES ?= 5
+.PHONY: chaos
+chaos: bin/gozer ## such a cluster under load while its processes are killed and paused (MINUTES=5)
+	@bin/gozer cluster chaos --for $(MINUTES)m
+
 .PHONY: bench
 bench: bin/gozer ansible ## measure, and print tables with their conditions
 	@bin/gozer config bench --git

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -39,9 +41,14 @@ func (s *serverFlags) open(cmd *cobra.Command) (*api.Client, string, error) {
 
 func statusCommand() *cobra.Command {
 	var s serverFlags
+	var components bool
+	var format string
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show what the pipelines do, live on a terminal", GroupID: "use", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if components {
+				return showComponents(cmd, api.New(api.ClientConfig{URL: s.url, Token: s.token}), format)
+			}
 			c, tenant, err := s.open(cmd)
 			if err != nil {
 				return err
@@ -60,5 +67,20 @@ func statusCommand() *cobra.Command {
 		},
 	}
 	s.add(cmd)
+	cmd.Flags().BoolVar(&components, "components", false, "show the processes of the installation, and what each holds")
+	cmd.Flags().StringVarP(&format, "format", "f", "text", "of --components: text or json")
 	return cmd
+}
+
+func showComponents(cmd *cobra.Command, c *api.Client, format string) error {
+	all, err := c.Components(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		enc.SetIndent("", "  ")
+		return enc.Encode(all)
+	}
+	return terminal.Components(cmd.OutOrStdout(), all, time.Now())
 }

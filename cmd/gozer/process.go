@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -19,7 +17,7 @@ import (
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // file:// blobs
-	"golang.org/x/sync/errgroup"
+	_ "gocloud.dev/blob/s3blob"   // s3:// blobs
 
 	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/forge"
@@ -37,8 +35,9 @@ import (
 	"github.com/gozer-ci/gozer/internal/tenant"
 )
 
-// allRoles are what one process can be; without --roles it is all of them.
-var allRoles = []string{"scheduler", "merger", "reporter", "launcher", "executor", "history", "web"}
+// allRoles are what one process can be; without --roles it is all of them. A process that is nothing but
+// store runs a member of the embedded etcd for others.
+var allRoles = []string{"store", "scheduler", "merger", "reporter", "launcher", "executor", "history", "web"}
 
 // process is one running gozer: the store, the connections, and the roles on them.
 type process struct {
@@ -62,8 +61,16 @@ type process struct {
 	providers map[string]provider.Provider
 
 	listener net.Listener
-	closers  []func() error
+	probe    net.Listener
+	health   health
+	began    time.Time
+	// interrupted: work was interrupted before, so its end is no mistake in the configuration.
+	interrupted bool
+	closers     []func() error
 }
+
+// only tells whether the process has no other role.
+func (p *process) only(role string) bool { return len(p.roles) == 1 && p.roles[0] == role }
 
 // has tells whether the process has a role.
 func (p *process) has(role string) bool { return slices.Contains(p.roles, role) }
@@ -71,7 +78,7 @@ func (p *process) has(role string) bool { return slices.Contains(p.roles, role) 
 // open makes everything that the roles stand on, in an order in which the first thing that is wrong is the
 // one that is told. What it opened is closed again where it fails.
 func open(ctx context.Context, set *settings.Settings, roles []string, log *slog.Logger) (_ *process, err error) {
-	p := &process{set: set, roles: roles, log: log, id: newProcessID(), providers: map[string]provider.Provider{}}
+	p := &process{set: set, roles: roles, log: log, id: newProcessID(), providers: map[string]provider.Provider{}, began: time.Now()}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -84,12 +91,20 @@ func open(ctx context.Context, set *settings.Settings, roles []string, log *slog
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	if p.has("web") {
-		if p.listener, err = net.Listen("tcp", set.Listen); err != nil {
-			return nil, fmt.Errorf("%w; stop what has the port, or choose another (--listen, or listen: in the configuration)", err)
+		if p.listener, err = listen(set.Listen, "--listen, or listen: in the configuration"); err != nil {
+			return nil, err
 		}
 		p.onClose(p.listener.Close)
+	} else if set.Probe != "" {
+		if p.probe, err = listen(set.Probe, "probe: in the configuration"); err != nil {
+			return nil, err
+		}
+		p.onClose(p.probe.Close)
 	}
-	steps := []func(context.Context) error{p.openStore, p.openForges, p.openTenants, p.openHistory, p.openLogs}
+	steps := []func(context.Context) error{p.openStore}
+	if !p.only("store") {
+		steps = append(steps, p.openForges, p.openTenants, p.openHistory, p.openLogs)
+	}
 	if p.has("launcher") {
 		steps = append(steps, p.openProviders)
 	}
@@ -118,57 +133,6 @@ func (p *process) close() {
 		}
 	}
 	p.closers = nil
-}
-
-func (p *process) openStore(ctx context.Context) error {
-	if e := p.set.Store.Etcd; e != nil {
-		c := etcd.DialConfig{Endpoints: e.Endpoints, Username: e.User, Password: e.Password}
-		if e.CA != "" {
-			var err error
-			if c.TLS, err = clientTLS(e.CA, e.Cert, e.Key); err != nil {
-				return err
-			}
-		}
-		s, err := etcd.Dial(ctx, c)
-		if err != nil {
-			return err
-		}
-		p.onClose(s.Close)
-		p.kv = s
-	} else {
-		m, err := etcd.Start(ctx, etcd.EmbedConfig{Dir: filepath.Join(p.set.Data, "etcd"), Log: p.log})
-		if err != nil {
-			return err
-		}
-		p.onClose(m.Close)
-		p.member, p.kv = m, m.Store()
-	}
-	var err error
-	if p.store, err = store.Open(ctx, store.Config{KV: p.kv, Log: p.log}); err != nil {
-		return err
-	}
-	p.session, err = kv.NewSession(ctx, kv.SessionConfig{Store: p.kv, TTL: 10 * time.Second, Log: p.log})
-	return err
-}
-
-// clientTLS reads the files by which an etcd cluster knows us and we know it.
-func clientTLS(ca, cert, key string) (*tls.Config, error) {
-	pem, err := os.ReadFile(ca)
-	if err != nil {
-		return nil, fmt.Errorf("read the authority of etcd: %w", err)
-	}
-	c := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate", ca)
-	}
-	if cert != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("read our certificate for etcd: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 func (p *process) openTenants(context.Context) error {
@@ -227,57 +191,11 @@ func (p *process) sink(ctx context.Context, e event.Event) error {
 	return p.store.AppendEvent(ctx, p.tenants.Interested(e.Project), e)
 }
 
-// run runs the roles until ctx ends or one of them cannot go on. started, where not nil, is called when all
-// of them are at work.
-func (p *process) run(ctx context.Context, started func()) error {
-	g, ctx := errgroup.WithContext(ctx)
-	// The session outlives the workers, who give back their claims on their way out.
-	sctx, endSession := context.WithCancel(context.WithoutCancel(ctx))
-	defer endSession()
-	sessionDone := make(chan error, 1)
-	go func() { sessionDone <- p.session.Run(sctx) }()
-	g.Go(func() error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-sessionDone:
-			sessionDone <- err
-			return fmt.Errorf("the store did not answer for longer than the lease of this process: %w", err)
-		}
-	})
-	for _, role := range p.roles {
-		start := map[string]func(context.Context) error{
-			"scheduler": p.runScheduler, "merger": p.runMerger, "reporter": p.runReporter, "history": p.runHistory,
-			"launcher": p.runLauncher, "executor": p.runExecutor, "web": p.runWeb,
-		}[role]
-		g.Go(func() error {
-			if err := start(ctx); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("%s: %w", role, err)
-			}
-			return ctx.Err()
-		})
-	}
-	g.Go(func() error { return p.serveForges(ctx) })
-	if started != nil {
-		g.Go(func() error {
-			if err := p.ready(ctx); err != nil {
-				return err
-			}
-			started()
-			return nil
-		})
-	}
-	err := g.Wait()
-	endSession()
-	<-sessionDone
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
-}
-
 // ready waits until every tenant has a layout, whoever makes it.
 func (p *process) ready(ctx context.Context) error {
+	if p.tenants == nil {
+		return nil
+	}
 	for _, name := range p.tenants.Names() {
 		for {
 			if _, err := p.tenants.Record(ctx, name); err == nil {

@@ -17,15 +17,17 @@ import (
 
 func serverCommand() *cobra.Command {
 	var file, listen string
-	var roles []string
+	var roles, join []string
 	cmd := &cobra.Command{
 		Use: "server --config FILE", Short: "Run roles of Gozer", GroupID: "server", Args: cobra.NoArgs,
 		Long: `Runs roles of Gozer until it is told to stop (SIGINT, SIGTERM), all of them by default. Work in
 progress is finished or given back; the next start goes on where this one was.
 
 Roles: ` + strings.Join(allRoles, ", ") + `. Several processes share the work when they have the
-same external etcd (store: {etcd: {endpoints: [...]}}).`,
-		Example: "  gozer server --config gozer.yaml\n  gozer server --config gozer.yaml --roles scheduler,web",
+same store: an external etcd (store: {etcd: {endpoints: [...]}}), or the etcd inside one or more of them
+(store: {member: {clients: ADDRESS, peers: ADDRESS}}), which --join makes one cluster.`,
+		Example: "  gozer server --config gozer.yaml\n  gozer server --config gozer.yaml --roles scheduler,web\n" +
+			"  gozer server --config second.yaml --join 10.0.0.1:2379",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return fmt.Errorf("name the configuration with --config FILE; docs/guide.md has one to start from")
@@ -36,6 +38,15 @@ same external etcd (store: {etcd: {endpoints: [...]}}).`,
 			}
 			if listen != "" {
 				set.Listen, set.Root = listen, ""
+				if err := set.Finish("."); err != nil {
+					return err
+				}
+			}
+			if len(join) > 0 {
+				if set.Store.Member == nil {
+					return fmt.Errorf("--join needs to know where the others reach this member: store: {member: {name: NAME, clients: IP:PORT, peers: IP:PORT}} in %s", file)
+				}
+				set.Store.Member.Join = join
 				if err := set.Finish("."); err != nil {
 					return err
 				}
@@ -56,6 +67,7 @@ same external etcd (store: {etcd: {endpoints: [...]}}).`,
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration of the process")
 	cmd.Flags().StringVar(&listen, "listen", "", "address for HTTP, in place of the configured one")
+	cmd.Flags().StringSliceVar(&join, "join", nil, "client addresses of members of the cluster that the store of this process joins")
 	cmd.Flags().StringSliceVar(&roles, "roles", nil, "roles of this process (all)")
 	return cmd
 }

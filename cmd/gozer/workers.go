@@ -42,7 +42,7 @@ func (p *process) runExecutor(ctx context.Context) error {
 	c := executor.Config{
 		Store: p.store, Session: p.session, ID: p.id, Dir: filepath.Join(p.set.Data, "executor"),
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
-		Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
+		Host:    hostname(), Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
 		Secrets: p.keys, Keys: [][]byte{key}, SiteVariables: site,
 		Trusted:   executor.Paths{ReadOnly: p.set.Executor.TrustedReadOnly, Writable: p.set.Executor.TrustedWritable},
 		Untrusted: executor.Paths{ReadOnly: p.set.Executor.UntrustedReadOnly, Writable: p.set.Executor.UntrustedWritable},
@@ -105,7 +105,7 @@ func (p *process) runWeb(ctx context.Context) error {
 	}
 	srv, err := web.New(web.Config{
 		Store: p.store, History: p.history, Logs: p.logs, Layouts: layouts{p.tenants}, Keys: publicKeys{p.tenants, p.keys}, Connections: p.shown(), Mounts: mounts,
-		Remote: p.publicRemote, Assets: ui.Files(), Public: strings.TrimSuffix(p.set.Root, "/"), Version: version, Log: p.log,
+		Remote: p.publicRemote, Assets: ui.Files(), Public: strings.TrimSuffix(p.set.Root, "/"), Health: p.whyNotReady, Version: version, Log: p.log,
 	})
 	if err != nil {
 		return err

@@ -119,6 +119,11 @@ func (c *Client) Tenants(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
+// Components lists the live processes by role, with what each of them holds.
+func (c *Client) Components(ctx context.Context) (out map[string][]Component, err error) {
+	return out, c.get(ctx, "/api/components", &out)
+}
+
 // Graph reads a buildset's jobs in time.
 func (c *Client) Graph(ctx context.Context, tenant, buildset string) (*Graph, error) {
 	g := new(Graph)

@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // Status is Zuul's status of a tenant. Times are milliseconds since 1970.
 type Status struct {
 	Version          string                `json:"zuul_version"`
@@ -236,6 +238,13 @@ type Component struct {
 	State    string `json:"state"`
 	Version  string `json:"version"`
 	ID       string `json:"id,omitempty"`
+	// Started is when the process began; Reads and Writes are the newest formats of records that it can read
+	// and the one that it writes; Owns is the work that it holds now: "tenant t", "pipeline t gate",
+	// "provider p", "3 build".
+	Started time.Time `json:"started,omitzero"`
+	Reads   int       `json:"reads,omitempty"`
+	Writes  int       `json:"writes,omitempty"`
+	Owns    []string  `json:"owns"`
 	// Detail is for people.
 	Detail map[string]any `json:"detail,omitempty"`
 }

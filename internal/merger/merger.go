@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -498,8 +499,43 @@ func (r *Repos) Objects(ctx context.Context, rep *pipeline.Report, c *change.Cha
 			return "", err
 		}
 		if !has {
-			return "", fmt.Errorf("the tested commit %s of %s is not in %s: the merger that made it keeps its repositories elsewhere", m.Commit, c.Project, r.Path(c.Project))
+			if err := r.repeat(ctx, rep, m); err != nil {
+				return "", fmt.Errorf("make the tested commit %s of %s here, too: %w", m.Commit, c.Project, err)
+			}
 		}
 	}
 	return r.Path(c.Project), nil
+}
+
+// repeat makes a tested commit that a merger made elsewhere, which gives the same commit; what it was made
+// upon is the branch now, or a change that merges with it.
+func (r *Repos) repeat(ctx context.Context, rep *pipeline.Report, want pipeline.Commit) error {
+	i := slices.IndexFunc(rep.Operations, func(op pipeline.MergeOp) bool { return op.Key == want.Change })
+	if i < 0 {
+		return errors.New("the report does not say how it was made")
+	}
+	op := rep.Operations[i]
+	g, err := r.Fresh(ctx, op.Project, op.Ref)
+	if err != nil {
+		return err
+	}
+	if has, err := g.Has(ctx, want.Base); err != nil {
+		return err
+	} else if !has {
+		for _, m := range rep.Commits {
+			if m.Commit == want.Base && m.Project == want.Project {
+				if err := r.repeat(ctx, rep, m); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	got, err := Repeat(ctx, g, op, want.Base, op.Time)
+	if err != nil {
+		return err
+	}
+	if got != want.Commit {
+		return fmt.Errorf("it became %s", got)
+	}
+	return nil
 }

@@ -174,13 +174,15 @@ type Report struct {
 	// Merge: after all comments, the changes are to be merged, in this order, by the reporters that
 	// merge; Reported then says of each change whether it is on its branch.
 	Merge bool `json:"merge,omitempty"`
-	// Commits are the tested merges, by change.
-	Commits []Commit              `json:"commits,omitempty"`
-	Modes   map[change.Key]string `json:"modes,omitempty"`
-	URL     string                `json:"url,omitempty"`
-	Event   event.Ref             `json:"event"`
-	Result  Result                `json:"result,omitempty"`
-	Start   time.Time             `json:"start,omitzero"`
+	// Commits are the tested merges, by change; Operations, how they were made, so that they can be made again
+	// where they are not.
+	Commits    []Commit              `json:"commits,omitempty"`
+	Operations []MergeOp             `json:"operations,omitempty"`
+	Modes      map[change.Key]string `json:"modes,omitempty"`
+	URL        string                `json:"url,omitempty"`
+	Event      event.Ref             `json:"event"`
+	Result     Result                `json:"result,omitempty"`
+	Start      time.Time             `json:"start,omitzero"`
 }
 
 // Text is one report's text for one change.

@@ -32,7 +32,7 @@ func (st *stepper) report(q *Queue, it *Item) (awaiting bool) {
 	if r == nil || !merges {
 		return false
 	}
-	r.Merge = true
+	r.Merge, r.Operations = true, it.Buildset.Operations
 	it.Merging = r.ID
 	return true
 }

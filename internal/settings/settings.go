@@ -28,6 +28,9 @@ type Settings struct {
 	// (http://<listen>/).
 	Listen string `yaml:"listen"`
 	Root   string `yaml:"root"`
+	// Probe is where a process without the web role tells how it is (/health/live, /health/ready,
+	// /health/status); empty: nowhere.
+	Probe string `yaml:"probe"`
 	// Tenants is the tenant file.
 	Tenants string `yaml:"tenants"`
 
@@ -50,6 +53,24 @@ type Settings struct {
 // Store says where the state is. Without endpoints an etcd runs inside this process, in Data.
 type Store struct {
 	Etcd *Etcd `yaml:"etcd"`
+	// Member is the place of the etcd inside this process in a cluster; nil: it is alone and opens no port.
+	Member *Member `yaml:"member"`
+	// Lease is how long after its end a process's claims hold, and others wait before they take over (10s).
+	Lease time.Duration `yaml:"lease"`
+}
+
+// Member is an embedded etcd that others reach: other processes as clients, other members as peers.
+type Member struct {
+	// Name in the cluster (gozer).
+	Name string `yaml:"name"`
+	// Clients and Peers are addresses (IP:port) to listen on. Others than loopback need TLS.
+	Clients string `yaml:"clients"`
+	Peers   string `yaml:"peers"`
+	CA      string `yaml:"ca"`
+	Cert    string `yaml:"cert"`
+	Key     string `yaml:"key"`
+	// Join lists client addresses of members of the cluster that a new member joins.
+	Join []string `yaml:"join"`
 }
 
 // Etcd is an external cluster.
@@ -225,6 +246,12 @@ func (s *Settings) Finish(dir string) error {
 		problem("tenants: name the tenant file")
 	}
 	abs(&s.Tenants)
+	if s.Probe != "" {
+		if _, _, err := net.SplitHostPort(s.Probe); err != nil {
+			problem("probe: %q is not host:port", s.Probe)
+		}
+	}
+	s.finishStore(problem, def, abs)
 	if e := s.Store.Etcd; e != nil {
 		if len(e.Endpoints) == 0 {
 			problem("store.etcd.endpoints: name at least one")
@@ -257,6 +284,43 @@ func (s *Settings) Finish(dir string) error {
 		problem("log.format: %q is neither text nor json", s.Log.Format)
 	}
 	return errors.Join(errs...)
+}
+
+// shortestLease is what an etcd can still grant and keep.
+const shortestLease = 2 * time.Second
+
+func (s *Settings) finishStore(problem func(string, ...any), def func(*string, string), abs func(*string)) {
+	switch {
+	case s.Store.Lease == 0:
+		s.Store.Lease = 10 * time.Second
+	case s.Store.Lease < shortestLease:
+		problem("store.lease: %v is too short; the shortest is %v", s.Store.Lease, shortestLease)
+	}
+	m := s.Store.Member
+	if m == nil {
+		return
+	}
+	if s.Store.Etcd != nil {
+		problem("store: name etcd (a cluster elsewhere) or member (one inside this process), not both")
+	}
+	def(&m.Name, "gozer")
+	abs(&m.CA)
+	abs(&m.Cert)
+	abs(&m.Key)
+	for what, addr := range map[string]string{"clients": m.Clients, "peers": m.Peers} {
+		host, _, err := net.SplitHostPort(addr)
+		ip := net.ParseIP(host)
+		switch {
+		case addr == "":
+		case err != nil || ip == nil:
+			problem("store.member.%s: %q is not IP:port", what, addr)
+		case !ip.IsLoopback() && (m.CA == "" || m.Cert == "" || m.Key == ""):
+			problem("store.member.%s: %s can be reached from elsewhere, so it needs TLS: ca, cert and key", what, addr)
+		}
+	}
+	if len(m.Join) > 0 && m.Peers == "" {
+		problem("store.member.peers: a member that joins a cluster needs an address at which the others reach it")
+	}
 }
 
 func (s *Settings) finishConnections(problem func(string, ...any), def func(*string, string), abs func(*string)) {

@@ -1,9 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/kv"
@@ -36,6 +40,7 @@ type Leased interface{ Lease() kv.LeaseID }
 // Join writes the member's record under the session's lease; again to change it.
 func (s *Store) Join(ctx context.Context, ses Leased, m Member) error {
 	m.Reads, m.Writes = Format, Format
+	m.Host, m.Version = cmp.Or(m.Host, s.host), cmp.Or(m.Version, s.version)
 	_, err := s.Write(ctx, Fence{}, kv.PutLease(MemberPrefix(m.Role)+seg(m.ID), encode(m), ses.Lease()))
 	if err != nil {
 		return fmt.Errorf("join as %s %s: %w", m.Role, m.ID, err)
@@ -52,6 +57,53 @@ func (s *Store) Members(ctx context.Context, role string) ([]Member, error) {
 	out := make([]Member, len(rs))
 	for i, r := range rs {
 		out[i] = r.Value
+	}
+	return out, nil
+}
+
+// Holding is a member in one of its roles.
+type Holding struct{ Member, Role string }
+
+// serves tells which role answers requests of a kind.
+var serves = map[string]string{
+	KindMerge: "merger", KindRepoState: "merger", KindFiles: "merger",
+	KindConfigure: "scheduler", KindRefetch: "scheduler", KindRequeue: "scheduler",
+	KindArtifacts: "history", KindRecord: "history", KindNodes: "launcher", KindReturn: "launcher",
+	KindBuild: "executor", KindReport: "reporter",
+}
+
+// Owned lists for people what every member holds now: the pieces of work that it owns, and how many requests
+// of each kind it works on.
+func (s *Store) Owned(ctx context.Context) (map[Holding][]string, error) {
+	r, err := s.kv.Range(ctx, kv.Query{Prefix: "/claim/"})
+	if err != nil {
+		return nil, fmt.Errorf("list the claims: %w", err)
+	}
+	out := map[Holding][]string{}
+	type busy struct{ member, kind string }
+	count := map[busy]int{}
+	for _, e := range r.KVs {
+		kind, name, _ := strings.Cut(strings.TrimPrefix(e.Key, "/claim/"), "/")
+		if kind != "owner" {
+			count[busy{string(e.Value), kind}]++
+			continue
+		}
+		work, err := url.PathUnescape(name)
+		if err != nil {
+			work = name
+		}
+		h := Holding{string(e.Value), "scheduler"}
+		if p, ok := strings.CutPrefix(work, "provider/"); ok {
+			h.Role, work = "launcher", "provider "+p
+		}
+		out[h] = append(out[h], work)
+	}
+	for b, n := range count {
+		h := Holding{b.member, serves[b.kind]}
+		out[h] = append(out[h], fmt.Sprintf("%d %s", n, b.kind))
+	}
+	for h := range out {
+		slices.Sort(out[h])
 	}
 	return out, nil
 }

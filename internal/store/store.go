@@ -48,14 +48,18 @@ type Config struct {
 	// Random is where names that nobody else makes come from; nil is crypto/rand. Only a simulation has
 	// reason to set it.
 	Random io.Reader
+	// Host and Version are what members that name none are registered with.
+	Host, Version string
 	// Sleep waits between attempts, until d has passed or ctx ends; nil does. A simulation has no time.
 	Sleep func(ctx context.Context, d time.Duration)
 }
 
 // Store is the typed state. It is safe for use by many goroutines.
 type Store struct {
-	kv     kv.Store
-	log    *slog.Logger
+	kv            kv.Store
+	log           *slog.Logger
+	host, version string
+
 	random io.Reader
 	sleep  func(context.Context, time.Duration)
 }
@@ -71,7 +75,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Sleep == nil {
 		c.Sleep = sleep
 	}
-	s := &Store{kv: c.KV, log: c.Log, random: c.Random, sleep: c.Sleep}
+	s := &Store{kv: c.KV, log: c.Log, random: c.Random, sleep: c.Sleep, host: c.Host, version: c.Version}
 	const key = "/meta/format"
 	_, _, err := c.KV.Commit(ctx, kv.Txn{
 		If:   []kv.Cmp{kv.Missing(key)},

@@ -19,7 +19,7 @@ type tenantStatus struct {
 }
 
 // roles that a process may have, in the order in which people look for them.
-var roles = []string{"scheduler", "merger", "launcher", "executor", "reporter", "web"}
+var roles = []string{"store", "scheduler", "merger", "launcher", "executor", "reporter", "history", "web"}
 
 func (s *Server) info(r *request) (any, error) {
 	var out api.Info
@@ -42,13 +42,18 @@ func (s *Server) connections(*request) (any, error) {
 
 func (s *Server) components(r *request) (any, error) {
 	out := map[string][]api.Component{}
+	owns, err := s.Store.Owned(r.Context())
+	if err != nil {
+		return nil, err
+	}
 	for _, role := range roles {
 		members, err := s.Store.Members(r.Context(), role)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range members {
-			out[role] = append(out[role], api.Component{Hostname: m.Host, State: m.State, Version: m.Version, ID: m.ID, Detail: m.Detail})
+			out[role] = append(out[role], api.Component{Hostname: m.Host, State: m.State, Version: m.Version, ID: m.ID, Detail: m.Detail,
+				Started: m.Started, Reads: m.Reads, Writes: m.Writes, Owns: append([]string{}, owns[store.Holding{Member: m.ID, Role: role}]...)})
 		}
 	}
 	return out, nil

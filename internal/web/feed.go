@@ -107,12 +107,25 @@ func nameOf(key string) (n pipeName, ok bool) {
 
 const pipelines = "/pipeline/"
 
-// run reads every pipeline, then those that change.
+// run reads every pipeline, then those that change, until ctx ends. What the store could not tell for a while
+// is read again from the beginning.
 func (f *feeds) run(ctx context.Context) error {
 	for {
 		err := f.follow(ctx)
-		if !errors.Is(err, kv.ErrCompacted) {
+		if errors.Is(err, kv.ErrCompacted) {
+			continue
+		}
+		if ctx.Err() != nil || errors.Is(err, kv.ErrClosed) {
 			return err
+		}
+		f.log.Warn("the pipelines are read again", "error", err)
+		f.mu.Lock()
+		f.ready = false
+		f.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(500 * time.Millisecond):
 		}
 	}
 }

@@ -72,6 +72,8 @@ type Config struct {
 	Layouts Layouts
 	Keys    Keys
 	Auth    *auth.Auth
+	// Health tells what else keeps the process from its work; nil is nothing.
+	Health func(context.Context) error
 	// Connections are shown; Hooks receive their webhooks, by connection name; Mounts are further
 	// handlers by their prefix (the git and REST interface of the built-in forge).
 	Connections []api.Connection
@@ -168,6 +170,11 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) whyNotReady(ctx context.Context) error {
+	if s.Health != nil {
+		if err := s.Health(ctx); err != nil {
+			return err
+		}
+	}
 	if !s.feeds.isReady() {
 		return errors.New("the pipelines have not been read yet")
 	}

@@ -61,8 +61,9 @@ func dial(ctx context.Context, c DialConfig) (*clientv3.Client, error) {
 		Endpoints: c.Endpoints, TLS: c.TLS, Username: c.Username, Password: c.Password,
 		DialTimeout:        c.Timeout,
 		MaxCallSendMsgSize: maxRequest,
-		// A server that went away without a word is noticed after 13 s at the latest.
-		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		// A server that went away without a word is noticed after 7 s at the latest; servers do not allow to
+		// ask more often.
+		DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
 		Logger: zapLogger(c.Log),
 	})
 	if err != nil {

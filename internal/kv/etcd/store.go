@@ -145,7 +145,7 @@ func (s *Store) Range(ctx context.Context, q kv.Query) (*kv.Result, error) {
 	}
 	defer end()
 	key, opts := s.query(q)
-	resp, err := s.client.Get(ctx, key, opts...)
+	resp, err := s.read(ctx, key, opts)
 	if err != nil {
 		return nil, fmt.Errorf("range %q: %w", q.Key+q.Prefix, refusal(err))
 	}
@@ -163,6 +163,24 @@ func (s *Store) Range(ctx context.Context, q kv.Query) (*kv.Result, error) {
 		}
 	}
 	return r, nil
+}
+
+// patience is how long one member may take to answer before another one is asked. A member that is paused
+// keeps its connection for some seconds, and takes its share of the requests.
+const patience = 2 * time.Second
+
+// read asks, and where there is a network in between, asks another member if one does not answer in time.
+func (s *Store) read(ctx context.Context, key string, opts []clientv3.OpOption) (resp *clientv3.GetResponse, err error) {
+	for try := 0; s.remote && try < 2 && ctx.Err() == nil; try++ {
+		each, cancel := context.WithTimeout(ctx, patience)
+		resp, err = s.client.Get(each, key, opts...)
+		late := each.Err() != nil
+		cancel()
+		if err == nil || !late {
+			return resp, err
+		}
+	}
+	return s.client.Get(ctx, key, opts...)
 }
 
 func (s *Store) query(q kv.Query) (key string, opts []clientv3.OpOption) {

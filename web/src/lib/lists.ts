@@ -81,10 +81,10 @@ export const lists: Record<string, ListPage> = {
   components: {
     title: 'Components',
     path: () => '/api/components',
-    columns: ['Role', 'Host', 'State', 'Version'],
+    columns: ['Role', 'Host', 'State', 'Version', 'Holds'],
     none: 'No process has joined.',
-    rows: (a: Record<string, { hostname: string; state: string; version: string }[]>) =>
-      Object.entries(a).flatMap(([role, list]) => list.map((c) => [plain(role), plain(c.hostname), plain(c.state), soft(c.version)])),
+    rows: (a: Record<string, { hostname: string; state: string; version: string; owns?: string[] }[]>) =>
+      Object.entries(a).flatMap(([role, list]) => list.map((c) => [plain(role), plain(c.hostname), plain(c.state), soft(c.version), soft((c.owns ?? []).join(', '))])),
   },
 }
 

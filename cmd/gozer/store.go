@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/kv/etcd"
+	"github.com/gozer-ci/gozer/internal/settings"
+	"github.com/gozer-ci/gozer/internal/store"
+)
+
+// openStore finds the state: in a cluster elsewhere, or in an etcd inside this process, which may be a
+// member of a cluster.
+func (p *process) openStore(ctx context.Context) error {
+	if e := p.set.Store.Etcd; e != nil {
+		c, err := dialConfig(e)
+		if err != nil {
+			return err
+		}
+		c.Log = p.log
+		s, err := etcd.Dial(ctx, c)
+		if err != nil {
+			return err
+		}
+		p.onClose(s.Close)
+		p.kv = s
+	} else {
+		m, err := etcd.Start(ctx, embedConfig(p.set, p))
+		if err != nil {
+			return err
+		}
+		p.onClose(m.Close)
+		p.member, p.kv = m, m.Store()
+	}
+	var err error
+	if p.store, err = store.Open(ctx, store.Config{KV: p.kv, Host: hostname(), Version: version, Log: p.log}); err != nil {
+		return err
+	}
+	p.session, err = kv.NewSession(ctx, kv.SessionConfig{Store: p.kv, TTL: p.set.Store.Lease, Log: p.log})
+	return err
+}
+
+func hostname() string {
+	h, err := os.Hostname()
+	if err != nil {
+		return "?"
+	}
+	return h
+}
+
+// register makes the process visible in the roles that do not register by themselves.
+func (p *process) register(ctx context.Context) error {
+	for _, role := range []string{"store", "reporter", "history", "web"} {
+		if !p.has(role) || role == "store" && p.member == nil {
+			continue
+		}
+		m := store.Member{ID: p.id, Role: role, Started: p.began, State: "running"}
+		if role == "store" {
+			m.Address = p.member.ClientAddr()
+		}
+		if err := p.store.Join(ctx, p.session, m); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// embedConfig is how the etcd inside this process runs.
+func embedConfig(set *settings.Settings, p *process) etcd.EmbedConfig {
+	c := etcd.EmbedConfig{Dir: filepath.Join(set.Data, "etcd"), Log: p.log}
+	m := set.Store.Member
+	if m == nil {
+		return c
+	}
+	c.Name, c.ClientAddr, c.PeerAddr, c.Join = m.Name, m.Clients, m.Peers, m.Join
+	if m.CA != "" {
+		files := &etcd.TLSFiles{CA: m.CA, Cert: m.Cert, Key: m.Key}
+		c.ClientTLS, c.PeerTLS = files, files
+		if t, err := clientTLS(m.CA, m.Cert, m.Key); err == nil { // what is wrong with them, etcd says
+			c.JoinDial.TLS = t
+		}
+	}
+	return c
+}
+
+// dialConfig is how a cluster elsewhere is reached.
+func dialConfig(e *settings.Etcd) (etcd.DialConfig, error) {
+	c := etcd.DialConfig{Endpoints: e.Endpoints, Username: e.User, Password: e.Password}
+	if e.CA == "" {
+		return c, nil
+	}
+	var err error
+	c.TLS, err = clientTLS(e.CA, e.Cert, e.Key)
+	return c, err
+}
+
+// clientTLS reads the files by which an etcd cluster knows us and we know it.
+func clientTLS(ca, cert, key string) (*tls.Config, error) {
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, fmt.Errorf("read the authority of etcd: %w", err)
+	}
+	c := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", ca)
+	}
+	if cert != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("read our certificate for etcd: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
