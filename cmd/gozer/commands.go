@@ -7,7 +7,7 @@ func commands() []*cobra.Command {
 	out := []*cobra.Command{
 		demoCommand(), serverCommand(), clusterCommand(), keysCommand(), ansibleCommand(),
 		configCommand(), secretCommand(), depsCommand(), conformanceCommand(), versionCommand(),
-		changeCommand(), statusCommand(), explainCommand(), logsCommand(),
+		changeCommand(), statusCommand(), explainCommand(), buildCommand(), logsCommand(),
 		nodesCommand(), runCommand(), runNodesCommand(),
 	}
 	out = append(out, operateCommands()...)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/gozer-ci/gozer/internal/api"
@@ -16,9 +17,12 @@ func explainCommand() *cobra.Command {
 	var s serverFlags
 	var job string
 	cmd := &cobra.Command{
-		Use: "explain CHANGE|REF|ITEM", Short: "Say why a change, and each of its jobs, is where it is", GroupID: "use", Args: cobra.ExactArgs(1),
+		Use: "explain CHANGE|REF|ITEM|BUILD", Short: "Say why a change, each of its jobs, or a build is where it is", GroupID: "use", Args: cobra.ExactArgs(1),
 		Long: `One sentence for the change in every pipeline that has it, one for each of its jobs, for the jobs that do not
 run for it, and for the pipelines that do not have it. CHANGE is a number, with or without patch set.
+
+BUILD is the UUID of a build that has ended: the task that failed, the host, the last lines, and whether the
+failure is new.
 
 Exit code 1: no pipeline knows of it, or the job is not among those of the change.`,
 		Example: "  gozer explain 12\n  gozer explain 12,3 --job deploy\n  gozer explain refs/heads/main --format json",
@@ -30,6 +34,15 @@ Exit code 1: no pipeline knows of it, or the job is not among those of the chang
 		c, tenant, err := s.open(cmd)
 		if err != nil {
 			return err
+		}
+		if uuid.Validate(args[0]) == nil {
+			b, err := c.ExplainBuild(cmd.Context(), tenant, args[0])
+			if err == nil {
+				return showVerdict(cmd.OutOrStdout(), b, *f)
+			}
+			if none := new(api.Error); !errors.As(err, &none) || none.Code != 404 {
+				return err
+			} // it may be an item
 		}
 		e, err := c.Explain(cmd.Context(), tenant, args[0])
 		if none := new(api.Error); errors.As(err, &none) && none.Code == 404 {

@@ -222,7 +222,7 @@ func (p *process) runMerger(ctx context.Context) error {
 }
 
 func (p *process) runReporter(ctx context.Context) error {
-	return reporter.New(reporter.Config{Store: p.store, Session: p.session, ID: p.id, Forges: p.forges, Objects: p.repos, Log: p.log}).Run(ctx)
+	return reporter.New(reporter.Config{Remark: p.remark, Store: p.store, Session: p.session, ID: p.id, Forges: p.forges, Objects: p.repos, Log: p.log}).Run(ctx)
 }
 
 func (p *process) runHistory(ctx context.Context) error {

@@ -250,6 +250,12 @@ func (c *Client) LogIndex(ctx context.Context, build, task string) (*LogIndex, e
 	return i, c.get(ctx, "/api/build/"+url.PathEscape(build)+"/log/index?"+url.Values{"task": {task}}.Encode(), i)
 }
 
+// ExplainBuild says why a finished build came to what it came to.
+func (c *Client) ExplainBuild(ctx context.Context, tenant, build string) (*ExplainedBuild, error) {
+	e := new(ExplainedBuild)
+	return e, c.get(ctx, inTenant(tenant, "build/"+url.PathEscape(build)+"/explain"), e)
+}
+
 // Recipe tells what a build was made of.
 func (c *Client) Recipe(ctx context.Context, tenant, build string) (*Recipe, error) {
 	r := new(Recipe)

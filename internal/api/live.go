@@ -199,6 +199,30 @@ type Recipe struct {
 	Remotes map[string]string `json:"remotes"`
 }
 
+// ExplainedBuild says why a build came to what it came to.
+type ExplainedBuild struct {
+	Build Build `json:"build"`
+	// Detail is what the executor said of it, in full.
+	Detail string `json:"detail,omitempty"`
+	// Failure is the task that failed; nil where none did, or the log is kept no longer.
+	Failure *BuildFailure `json:"failure,omitempty"`
+	// Novelty says in words whether the failure is new; New, that the newest builds for other changes
+	// succeeded. Empty for builds that did not fail.
+	Novelty string `json:"novelty,omitempty"`
+	New     bool   `json:"new"`
+	// LastSuccess is the newest earlier build of the job that succeeded.
+	LastSuccess *Build `json:"last_success,omitempty"`
+}
+
+// BuildFailure is the task that failed first. Line counts from 0.
+type BuildFailure struct {
+	Playbook string   `json:"playbook"`
+	Task     string   `json:"task"`
+	Host     string   `json:"host,omitempty"`
+	Line     int      `json:"line"`
+	Lines    []string `json:"lines"`
+}
+
 // LogHits are the lines in which a search found its text; More: there are further ones.
 type LogHits struct {
 	Hits []LogHit `json:"hits"`

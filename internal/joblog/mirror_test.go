@@ -287,3 +287,30 @@ func TestExpire(t *testing.T) {
 		t.Error("what is no log went with them")
 	}
 }
+
+func TestFailure(t *testing.T) {
+	l := newLogs(t)
+	w := create(t, l, "b1", nil)
+	r := openLog(t, l, "b1")
+	if f, err := r.Failure(t.Context()); f != nil || err != nil {
+		t.Errorf("a log without failure: %+v, %v", f, err)
+	}
+	w.Mark("playbook", "run.yaml", "")
+	w.Mark("task", "unit tests", "")
+	w.Line("")
+	w.Line("TASK [unit tests]")
+	for i := range 20 {
+		w.Line(fmt.Sprint("one | line ", i))
+		w.Line("two | something else")
+	}
+	w.Mark("failure", "unit tests", "one")
+	w.Line("one | ERROR")
+	w.Line("one | {")
+	w.Line("two | ok")
+	w.Mark("failure", "clean up", "two")
+	f, err := r.Failure(t.Context())
+	if err != nil || f == nil || f.Playbook != "run.yaml" || f.Task != "unit tests" || f.Host != "one" || f.Line != 42 ||
+		len(f.Lines) != 10 || f.Lines[0] != "one | line 12" || f.Lines[9] != "one | {" {
+		t.Errorf("%+v, %v", f, err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -36,6 +37,9 @@ type Config struct {
 	ID      string
 	Forges  *forge.Set
 	Objects Objects
+	// Remark adds what a report on failed builds shall say beside what the pipeline says, such as whether a
+	// failure is new; nil: nothing.
+	Remark func(ctx context.Context, tenant string, rep *pipeline.Report) string
 	// Mailers by connection name.
 	Mailers map[string]Mailer
 	Log     *slog.Logger
@@ -87,6 +91,7 @@ func (r *Reporter) handle(ctx context.Context, t *store.Task) error {
 func (r *Reporter) Carry(ctx context.Context, tenant, pipe string, rep *pipeline.Report) *pipeline.Reported {
 	out := &pipeline.Reported{Item: rep.Item, Buildset: rep.Buildset, Report: rep.ID,
 		Merged: map[change.Key]bool{}, Why: map[change.Key]string{}}
+	r.remark(ctx, tenant, rep)
 	var errs []error
 	for _, rp := range rep.Reporters {
 		if m := r.Mailers[rp.Connection]; m != nil {
@@ -109,6 +114,28 @@ func (r *Reporter) Carry(ctx context.Context, tenant, pipe string, rep *pipeline
 		r.Log.Error("a report did not reach everybody", "tenant", tenant, "pipeline", pipe, "item", rep.Item, "error", err)
 	}
 	return out
+}
+
+// remarkTime bounds how long a report waits for a remark.
+const remarkTime = 5 * time.Second
+
+// remark puts a remark below the messages of a report on a failure.
+func (r *Reporter) remark(ctx context.Context, tenant string, rep *pipeline.Report) {
+	if r.Remark == nil || rep.Action != pipeline.ReportFailure {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, remarkTime)
+	defer cancel()
+	text := r.Remark(ctx, tenant, rep)
+	if text == "" {
+		return
+	}
+	for k, m := range rep.Messages {
+		if m.Message != "" {
+			m.Message = strings.TrimRight(m.Message, "\n") + "\n\n" + text + "\n"
+			rep.Messages[k] = m
+		}
+	}
 }
 
 func (r *Reporter) mail(ctx context.Context, m Mailer, rep *pipeline.Report, rp pipeline.Reporter) error {
