@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,7 +110,7 @@ func (f *checkoutFlags) load(cmd *cobra.Command, paths []string) (*checkout.Set,
 			return nil, err
 		}
 	}
-	p := newProgress(cmd, "reading repositories")
+	p := newProgress("reading repositories")
 	o.Progress = p.step
 	defer p.done()
 	return checkout.Load(cmd.Context(), o)
@@ -131,8 +132,9 @@ func (f *checkoutFlags) one(cmd *cobra.Command, paths []string) (*checkout.Set, 
 	return nil, nil, fmt.Errorf("name the tenant with --tenant; there are: %s", strings.Join(names, ", "))
 }
 
-// progress tells on a terminal how far something is that takes longer than two seconds.
+// progress tells on a terminal how far something is that takes longer than two seconds. Many may call step.
 type progress struct {
+	mu    sync.Mutex
 	what  string
 	start time.Time
 	last  time.Time
@@ -140,11 +142,13 @@ type progress struct {
 	shown bool
 }
 
-func newProgress(_ *cobra.Command, what string) *progress {
+func newProgress(what string) *progress {
 	return &progress{what: what, start: time.Now(), on: term.IsTerminal(int(os.Stderr.Fd()))}
 }
 
 func (p *progress) step(done, total int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := time.Now()
 	if !p.on || now.Sub(p.start) < 2*time.Second || now.Sub(p.last) < 100*time.Millisecond {
 		return

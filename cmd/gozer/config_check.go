@@ -6,7 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -105,10 +105,9 @@ func completeWords(cmd *cobra.Command, flag string, words []string) {
 func graphProblems(cmd *cobra.Command, t *checkout.Tenant) ([]config.Problem, error) {
 	sections := t.Layout.Sections()
 	found := make([][]config.Problem, len(sections))
-	p := newProgress(cmd, "freezing job graphs")
+	p := newProgress("freezing job graphs")
 	defer p.done()
-	var mu sync.Mutex
-	n := 0
+	var n atomic.Int64
 	g, ctx := errgroup.WithContext(cmd.Context())
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, s := range sections {
@@ -120,10 +119,7 @@ func graphProblems(cmd *cobra.Command, t *checkout.Tenant) ([]config.Problem, er
 				x.Hint = joined(x.Hint, fmt.Sprintf("seen for %s on branch %s in pipeline %s", s.Project.Name, s.Branch, s.Pipeline))
 				found[i] = append(found[i], x)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			n++
-			p.step(n, len(sections))
+			p.step(int(n.Add(1)), len(sections))
 			return nil
 		})
 	}

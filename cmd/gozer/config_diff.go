@@ -4,12 +4,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gozer-ci/gozer/internal/checkout"
 	"github.com/gozer-ci/gozer/internal/config"
+	"github.com/gozer-ci/gozer/internal/layout"
 	"github.com/gozer-ci/gozer/internal/layout/explain"
 )
 
@@ -66,7 +71,10 @@ so for any difference.`,
 				}
 			}
 		}
-		list := tenants[1].Layout.Diff(tenants[0].Layout)
+		list, err := differences(cmd, tenants[0].Layout, tenants[1].Layout)
+		if err != nil {
+			return err
+		}
 		broken := newProblems(tenants[0], tenants[1])
 		out := cmd.OutOrStdout()
 		if format == "json" {
@@ -88,6 +96,26 @@ so for any difference.`,
 		return nil
 	}
 	return cmd
+}
+
+// differences is what layout.Diff finds, with several processors and progress.
+func differences(cmd *cobra.Command, old, now *layout.Layout) ([]layout.Difference, error) {
+	sections := now.Compared(old)
+	found := make([][]layout.Difference, len(sections))
+	p := newProgress("freezing job graphs")
+	defer p.done()
+	var n atomic.Int64
+	g, ctx := errgroup.WithContext(cmd.Context())
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, s := range sections {
+		g.Go(func() error {
+			found[i] = now.DiffSection(old, s)
+			p.step(int(n.Add(1)), len(sections))
+			return ctx.Err()
+		})
+	}
+	err := g.Wait()
+	return slices.Concat(found...), err
 }
 
 // side is what is read for one argument: a path as it is, or else a revision of the repository that we are in.

@@ -9,7 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -79,10 +79,9 @@ func generate(size gen.Size, dir string) (map[string][]gen.File, error) {
 
 // importAll makes a bare repository of each project.
 func importAll(cmd *cobra.Command, dir string, repos map[string][]gen.File) error {
-	p := newProgress(cmd, "making repositories")
+	p := newProgress("making repositories")
 	defer p.done()
-	var mu sync.Mutex
-	n := 0
+	var n atomic.Int64
 	g, ctx := errgroup.WithContext(cmd.Context())
 	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
 	for name, files := range repos {
@@ -90,10 +89,7 @@ func importAll(cmd *cobra.Command, dir string, repos map[string][]gen.File) erro
 			if err := importRepository(ctx, filepath.Join(dir, "git", name+".git"), files); err != nil {
 				return fmt.Errorf("make the repository of %s: %w", name, err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			n++
-			p.step(n, len(repos))
+			p.step(int(n.Add(1)), len(repos))
 			return nil
 		})
 	}

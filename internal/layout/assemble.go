@@ -22,13 +22,15 @@ func New(in Input) *Layout { return assemble(in, nil) }
 func assemble(in Input, live *Layout) *Layout {
 	l := &Layout{in: in, tenant: in.Tenant, live: live, Name: in.Tenant.Name,
 		names:      make(map[string]*project, 2*len(in.Projects)),
-		jobs:       map[string]*definitions{job.Noop: noop()},
+		jobs:       make(map[string]*definitions, expected(live)),
 		nodesets:   map[string]*declared[config.Nodeset]{},
 		secrets:    map[string]*declared[config.Secret]{},
 		semaphores: map[string]*declared[config.Semaphore]{},
 		queues:     map[string]*declared[config.Queue]{},
 		templates:  map[string]*templates{},
 	}
+	l.jobs[job.Noop] = noop()
+	l.jobNames = make([]string, 0, expected(live))
 	l.ID = identity(in, live)
 	for i := range in.Projects {
 		l.addProject(&in.Projects[i])
@@ -54,6 +56,14 @@ func assemble(in Input, live *Layout) *Layout {
 	return l
 }
 
+// expected is how many jobs a layout may have: a few more than the live one.
+func expected(live *Layout) int {
+	if live == nil {
+		return 64
+	}
+	return len(live.jobs) + 16
+}
+
 // placed is a file with the project and branch it is in, and its implied branches.
 type placed struct {
 	*config.File
@@ -62,6 +72,8 @@ type placed struct {
 	implied []change.Pattern
 	// exact is the file's own branch as a matcher.
 	exact []change.Pattern
+	// variants is room for those of the file's jobs, so that they are made at once.
+	variants []Variant
 }
 
 // each adds all declarations of one kind, file by file, where the project may have them.

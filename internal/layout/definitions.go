@@ -110,7 +110,11 @@ func (l *Layout) addJob(f *placed, j *config.Job) {
 		l.shadow(f, j, d)
 		return
 	}
-	v := &Variant{Job: j, File: f.File, project: f.project, Branches: f.implied}
+	if f.variants == nil {
+		f.variants = make([]Variant, 0, len(f.Jobs))
+	}
+	f.variants = append(f.variants, Variant{Job: j, File: f.File, project: f.project, Branches: f.implied})
+	v := &f.variants[len(f.variants)-1]
 	if j.Branches.Set {
 		v.Branches = j.Branches.Value
 	}

@@ -33,16 +33,31 @@ type AttributeChange struct {
 // place of old: in load order, for a change of unknown files.
 func (l *Layout) Diff(old *Layout) []Difference {
 	var out []Difference
+	for _, s := range l.Compared(old) {
+		out = append(out, l.DiffSection(old, s)...)
+	}
+	return out
+}
+
+// Compared are the sections that Diff compares, in its order: those of either layout.
+func (l *Layout) Compared(old *Layout) []Section {
+	var out []Section
 	for _, p := range union(old.projects, l.projects) {
+		pipelines := pipelineUnion(old.names[p.canon], l.names[p.canon])
 		for _, branch := range branchUnion(old.names[p.canon], l.names[p.canon]) {
-			c := tip(p.in.Project, branch)
-			for _, name := range pipelineUnion(old.names[p.canon], l.names[p.canon]) {
-				for _, d := range diffGraph(old, l, c, name) {
-					d.Project, d.Branch, d.Pipeline = p.in.Project, branch, name
-					out = append(out, d)
-				}
+			for _, name := range pipelines {
+				out = append(out, Section{p.in.Project, branch, name})
 			}
 		}
+	}
+	return out
+}
+
+// DiffSection is what Diff finds in one section.
+func (l *Layout) DiffSection(old *Layout, s Section) []Difference {
+	out := diffGraph(old, l, s.Change(), s.Pipeline)
+	for i := range out {
+		out[i].Project, out[i].Branch, out[i].Pipeline = s.Project, s.Branch, s.Pipeline
 	}
 	return out
 }
