@@ -31,8 +31,8 @@ type picture struct {
 const (
 	boxHeight = 26
 	rowHeight = 40
-	gapWidth  = 90
-	letter    = 7.3
+	gapWidth  = 58
+	letter    = 7.25
 	edgeSpace = 16
 )
 

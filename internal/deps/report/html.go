@@ -28,7 +28,7 @@ h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .
 .level { font-weight: 600; } .error .level, b.error { color: var(--error); } .warning .level, b.warning { color: var(--warning); } .note .level, b.note { color: var(--note); }
 .meta { color: var(--dim); font-size: .9em; } .at { display: block; color: var(--dim); } .do::before { content: "To do: "; font-weight: 600; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .25rem .9rem .25rem 0; vertical-align: top; border-bottom: 1px solid var(--line); }
-.scroll { overflow-x: auto; } details { margin: .6rem 0; } summary { cursor: pointer; } p { margin: .3rem 0; }
+.scroll { overflow-x: auto; } .scroll svg { max-width: 100%; height: auto; } details { margin: .6rem 0; } summary { cursor: pointer; } p { margin: .3rem 0; }
 </style>
 <h1>What the deployment jobs depend on</h1>
 <p class="lead">{{.Out.Jobs}} jobs in {{join .Out.Pipelines}}, on {{len .A.Hosts}} hosts. Written by <code>gozer deps audit</code> from the Zuul configuration and the Ansible content.</p>
