@@ -88,6 +88,9 @@ func (e *explainer) item() string {
 		return "Its configuration is broken: " + sentence(firstLine(bs.Problems[0])) + e.reportedAfter()
 	case !it.Active:
 		q, place := e.place()
+		if q.Window == 1 {
+			return fmt.Sprintf("It is number %d of its queue, which takes one at a time.", place+1)
+		}
 		return fmt.Sprintf("It is number %d of its queue, and only the first %d are worked on.", place+1, q.Window)
 	case slices.Contains(it.Failing, failingNeed):
 		return "A change that it needs is failing; it leaves with that one."
@@ -173,8 +176,9 @@ func (e *explainer) unmergeable() string {
 }
 
 // Refusal says why the pipeline would not take a change in, were it told of it now; empty: it would. What
-// its triggers want is another question.
-func Refusal(s *State, c *change.Change, now time.Time) string {
+// its triggers want is another question. Forced: an operator wants it in, so requirements do not count, nor
+// whether there are jobs for it.
+func Refusal(s *State, c *change.Change, now time.Time, forced bool) string {
 	st := &stepper{s: s}
 	p, known := s.Tenant.Projects[c.Project.Canonical()]
 	switch {
@@ -184,13 +188,13 @@ func Refusal(s *State, c *change.Change, now time.Time) string {
 		return fmt.Sprintf("Project %s is not in tenant %s.", c.Project.Name, s.Tenant.Name)
 	case !s.Settings.AllowOtherConnections && !slices.Contains(s.Settings.Connections, c.Project.Connection):
 		return fmt.Sprintf("The pipeline takes nothing from connection %s.", c.Project.Connection)
-	case !p.InPipeline:
+	case !p.InPipeline && !forced:
 		return fmt.Sprintf("The merged configuration has no jobs of project %s for this pipeline.", c.Project.Name)
-	case c.IsChange() && c.Merged:
+	case c.IsChange() && c.Merged && s.Settings.Manager == Dependent:
 		return "It has merged."
 	}
 	for i := range s.Settings.Requirements {
-		if ok, why := s.Settings.Requirements[i].Match(c, now); !ok {
+		if ok, why := s.Settings.Requirements[i].Match(c, now); !ok && !forced {
 			return "A requirement of the pipeline is not met: " + sentence(why)
 		}
 	}

@@ -70,7 +70,7 @@ func (e *explainer) build(j *job.Job, js *JobState) string {
 		}
 		return sentence(out) + vote(j)
 	case b.Paused:
-		return fmt.Sprintf("It is paused until %s.", e.list(e.bs.Graph.Children(j.ID, true, true), "has ended", "have ended"))
+		return fmt.Sprintf("It is paused until %s.", e.unfinished(e.bs.Graph.Children(j.ID, true, true), "has ended", "have ended"))
 	case b.PreFail:
 		return "It is still running, and has failed already."
 	case !b.Started.IsZero():
@@ -99,7 +99,7 @@ func (e *explainer) waits(j *job.Job, js *JobState) string {
 		for _, n := range strings.Split(names, ", ") {
 			open = append(open, job.ID(n))
 		}
-		return "It waits for " + e.list(open, "", "") + "."
+		return e.dependencies(open)
 	case waitingRequirements:
 		return e.requires(j, js)
 	case waitingSemaphores:
@@ -117,43 +117,52 @@ func (e *explainer) waits(j *job.Job, js *JobState) string {
 	}
 	for _, p := range e.bs.Graph.Parents(j.ID, true, true) {
 		if b := e.bs.Jobs[p].Build; b == nil || b.Result == "" {
-			return "It waits for " + e.list([]job.ID{p}, "", "") + "."
+			return e.dependencies([]job.ID{p})
 		}
 	}
 	return "It is about to begin."
 }
 
-// list names jobs with what they do: "build, which runs, and lint, which waits".
-func (e *explainer) list(ids []job.ID, one, many string) string {
+// unfinished names the jobs that have no result: "job unit has ended".
+func (e *explainer) unfinished(ids []job.ID, one, many string) string {
 	var out []string
 	for _, id := range ids {
+		if js := e.bs.Jobs[id]; js == nil || js.Build == nil || js.Build.Result == "" {
+			out = append(out, e.nameOf(id))
+		}
+	}
+	if len(out) == 1 {
+		return "job " + out[0] + " " + one
+	}
+	return "jobs " + strings.Join(out, ", ") + " " + many
+}
+
+// dependencies names what the job waits for: first what is under way, for that is what keeps it; of the rest,
+// how many.
+func (e *explainer) dependencies(open []job.ID) string {
+	var busy, idle []string
+	for _, id := range open {
 		js := e.bs.Jobs[id]
-		if one != "" {
-			if js == nil || js.Build == nil || js.Build.Result == "" {
-				out = append(out, e.nameOf(id))
-			}
-			continue
+		switch {
+		case js == nil || js.Build == nil:
+			idle = append(idle, fmt.Sprintf("job %s, which has not begun", e.nameOf(id)))
+		case js.Build.Result != "":
+			idle = append(idle, fmt.Sprintf("job %s, which ended with %s", e.nameOf(id), js.Build.Result))
+		case js.Build.Started.IsZero():
+			busy = append(busy, fmt.Sprintf("job %s, which is about to begin", e.nameOf(id)))
+		default:
+			busy = append(busy, fmt.Sprintf("job %s, which runs", e.nameOf(id)))
 		}
-		does := "has not begun"
-		if js != nil && js.Build != nil {
-			switch b := js.Build; {
-			case b.Result != "":
-				does = "ended with " + string(b.Result)
-			case b.Started.IsZero():
-				does = "is about to begin"
-			default:
-				does = "runs"
-			}
-		}
-		out = append(out, fmt.Sprintf("job %s, which %s", e.nameOf(id), does))
 	}
-	if one != "" {
-		if len(out) == 1 {
-			return "job " + out[0] + " " + one
-		}
-		return "jobs " + strings.Join(out, ", ") + " " + many
+	said := append(busy, idle...)
+	out := "It waits for " + said[0]
+	switch rest := len(said) - 1; {
+	case rest == 1:
+		out += ", and for " + said[1]
+	case rest > 1:
+		out += fmt.Sprintf(", and for %d more after it", rest)
 	}
-	return strings.Join(out, ", and ")
+	return out + "."
 }
 
 func (e *explainer) nameOf(id job.ID) string {

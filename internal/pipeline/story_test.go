@@ -630,7 +630,7 @@ func (s *story) explain(item, only string) {
 		return
 	}
 	if c := s.forge[item]; c != nil {
-		s.say("%s", Refusal(s.s, c, s.now))
+		s.say("%s", Refusal(s.s, c, s.now, false))
 	}
 }
 

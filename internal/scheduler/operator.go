@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/event"
@@ -98,6 +99,10 @@ func (d *desk) command(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 		c, err := d.named(ctx, e)
 		if err != nil {
 			return nil, err
+		}
+		st := &pipeline.State{Settings: *d.layout.Pipeline(e.Pipeline), Tenant: d.Tenants.View(d.layout, e.Pipeline)}
+		if why := pipeline.Refusal(st, c, time.Now(), true); why != "" {
+			return nil, refuse("pipeline %s would not take it: %s", e.Pipeline, why)
 		}
 		cl := d.closure()
 		if err := cl.add(ctx, c); err != nil {

@@ -17,6 +17,12 @@ type Refused struct{ Why string }
 // Error is what was said.
 func (r *Refused) Error() string { return r.Why }
 
+// Is tells that it is a refusal: ErrRefused.
+func (r *Refused) Is(target error) bool { return target == ErrRefused }
+
+// ErrRefused is what every *Refused is.
+var ErrRefused = errors.New("refused")
+
 // Ask appends an operator's event to a tenant's queue and waits for what the owner of the tenant says to it:
 // nil where what it asks for is on its way, *Refused where it cannot be done. Where ctx ends first, the event
 // is in the queue still, and will be carried out.

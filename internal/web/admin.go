@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/pipeline"
-	"github.com/gozer-ci/gozer/internal/store"
 )
 
 // answerTime bounds how long a request waits for the scheduler that owns the tenant.
@@ -21,19 +19,15 @@ const answerTime = 20 * time.Second
 
 // operate has the owner of the tenant carry an operator's wish out, in its turn among all other events, and
 // answers with what it says.
-func (s *Server) operate(w http.ResponseWriter, r *request, what any, e event.Event) error {
+func (s *Server) operate(w http.ResponseWriter, r *request, action string, what audit, e event.Event) error {
 	e.ID, e.Driver, e.Connection, e.Tenant, e.User = uuid.NewString(), "operator", "operator", r.tenant, r.who
 	e.At, e.Received = s.Now(), s.Now()
-	if err := s.audited(r, e.Type, what); err != nil {
+	if err := s.audited(r, action, what); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
 	defer cancel()
-	err := s.Store.Ask(ctx, r.tenant, e)
-	if refused := new(store.Refused); errors.As(err, &refused) {
-		return badRequest("%s", refused.Why)
-	}
-	if err != nil {
+	if err := s.Store.Ask(ctx, r.tenant, e); err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, true)
@@ -69,7 +63,7 @@ func (s *Server) enqueue(w http.ResponseWriter, r *request) error {
 	if err := named(&e, q.Change, q.Ref); err != nil {
 		return err
 	}
-	return s.operate(w, r, audit{"project": r.vars["project"], "pipeline": q.Pipeline, "change": q.Change, "ref": q.Ref, "oldrev": q.OldRev, "newrev": q.NewRev}, e)
+	return s.operate(w, r, "enqueue", audit{"project": r.vars["project"], "pipeline": q.Pipeline, "change": q.Change, "ref": q.Ref, "oldrev": q.OldRev, "newrev": q.NewRev}, e)
 }
 
 func (s *Server) dequeue(w http.ResponseWriter, r *request) error {
@@ -81,7 +75,7 @@ func (s *Server) dequeue(w http.ResponseWriter, r *request) error {
 	if err := named(&e, q.Change, q.Ref); err != nil {
 		return err
 	}
-	return s.operate(w, r, audit{"project": r.vars["project"], "pipeline": q.Pipeline, "change": q.Change, "ref": q.Ref}, e)
+	return s.operate(w, r, "dequeue", audit{"project": r.vars["project"], "pipeline": q.Pipeline, "change": q.Change, "ref": q.Ref}, e)
 }
 
 func (s *Server) promote(w http.ResponseWriter, r *request) error {
@@ -92,7 +86,7 @@ func (s *Server) promote(w http.ResponseWriter, r *request) error {
 	if len(q.Changes) == 0 {
 		return badRequest("no changes to promote")
 	}
-	return s.operate(w, r, audit{"pipeline": q.Pipeline, "changes": strings.Join(q.Changes, " ")},
+	return s.operate(w, r, "promote", audit{"pipeline": q.Pipeline, "changes": strings.Join(q.Changes, " ")},
 		event.Event{Type: event.OperatorPromote, Pipeline: q.Pipeline, Order: q.Changes})
 }
 
@@ -101,8 +95,11 @@ func (s *Server) pause(w http.ResponseWriter, r *request) error {
 	if err := r.decode(w, &q); err != nil {
 		return err
 	}
-	reason := strings.TrimSpace(q.Reason)
-	return s.operate(w, r, audit{"pipeline": q.Pipeline, "reason": reason}, event.Event{Type: event.OperatorPause, Pipeline: q.Pipeline, Comment: reason})
+	reason, action := strings.TrimSpace(q.Reason), "pause"
+	if reason == "" {
+		action = "resume"
+	}
+	return s.operate(w, r, action, audit{"pipeline": q.Pipeline, "reason": reason}, event.Event{Type: event.OperatorPause, Pipeline: q.Pipeline, Comment: reason})
 }
 
 // projectOf finds a project of the tenant by its name or canonical name.

@@ -59,11 +59,11 @@ func (s *Server) explain(r *request) (any, error) {
 		}
 	}
 	if about == nil {
-		return nil, missing("%s in the pipelines of tenant %s, or among what they know", of, r.tenant)
+		return nil, missing("no pipeline of tenant %s knows of %s", r.tenant, of)
 	}
 	for _, st := range absent {
 		if about.IsChange() && !slices.ContainsFunc(out.Items, func(x api.ExplainedItem) bool { return x.Item == of }) {
-			why := cmp.Or(pipeline.Refusal(st, about, s.Now()), "Nothing keeps it out: no event that this pipeline is triggered by has come for it, or it has left already.")
+			why := cmp.Or(pipeline.Refusal(st, about, s.Now(), false), "Nothing keeps it out: no event that triggers this pipeline has come for it, or it has left already.")
 			out.Elsewhere = append(out.Elsewhere, api.ExplainedAbsence{Pipeline: st.Settings.Name, Why: why})
 		}
 	}

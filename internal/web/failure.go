@@ -33,6 +33,7 @@ var failures = []struct {
 	word string
 }{
 	{errRequest, http.StatusBadRequest, "bad_request"},
+	{store.ErrRefused, http.StatusBadRequest, "refused"},
 	{auth.ErrNoToken, http.StatusUnauthorized, "token_required"},
 	{auth.ErrBadToken, http.StatusUnauthorized, "invalid_token"},
 	{auth.ErrForbidden, http.StatusForbidden, "forbidden"},

@@ -137,15 +137,19 @@ func (d *drawing) item(it *api.Item) {
 		d.line("      " + d.paint(dim, it.Note))
 	}
 	for i := range it.Jobs {
-		d.job(&it.Jobs[i])
+		d.job(&it.Jobs[i], it.Note)
 	}
 }
 
-func (d *drawing) job(j *api.Job) {
+// job draws one job; what its item's note says already is not said again.
+func (d *drawing) job(j *api.Job, said string) {
 	t := of(j.State)
 	note := ""
 	if j.State == "waiting" || j.State == "queued" || j.State == "skipped" || j.State == "canceled" || j.State == "paused" {
 		note = cmp.Or(j.Why, j.Waiting)
+	}
+	if note == said {
+		note = ""
 	}
 	switch {
 	case !j.Ended.IsZero() && !j.Started.IsZero():

@@ -63,6 +63,7 @@ describe('words', () => {
     expect(reason(j)).toBe('It waits for job b, which runs.')
     expect(reason({ ...j, why: undefined })).toBe('dependencies: b')
     expect(reason({ ...j, state: 'running' })).toBe('')
+    expect(reason(j, 'It waits for job b, which runs.')).toBe('')
   })
 
   it('has an icon and a word for every state', () => {

@@ -50,10 +50,11 @@ export function resultWord(result: string, voting = true): Word {
   return jobWord({ state, result, voting })
 }
 
-/** reason is the sentence that says why a job does not run, where its state does not say it. */
-export function reason(j: Job): string {
+/** reason is the sentence that says why a job does not run, where neither its state nor its item's note say it. */
+export function reason(j: Job, note = ''): string {
   const telling = ['waiting', 'queued', 'paused', 'skipped', 'canceled'].includes(j.state)
-  return telling ? (j.why ?? j.waiting ?? '') : ''
+  const why = telling ? (j.why ?? j.waiting ?? '') : ''
+  return why === note ? '' : why
 }
 
 /** progress is how far a job has come, 0 to 1, or undefined where that cannot be told. */
