@@ -57,6 +57,8 @@ func (st *stepper) failureText(it *Item) string {
 	case it.Moved > maxMoved:
 		return fmt.Sprintf("%s could not merge: the branch moved during each of the last %d tests.\n%s\n\n%s",
 			these, it.Moved, st.url(it), st.jobLines(it))
+	case it.Refused != "" && !cycle:
+		return "This change passed, and could not be merged: " + sentence(it.Refused) + "\n" + st.url(it) + "\n\n" + st.jobLines(it)
 	case cycle:
 		return "These changes are part of a dependency cycle that failed.\n\n" +
 			st.s.Settings.Messages.Failure + "\n" + st.url(it) + "\n\n" + st.jobLines(it) + "\n" + st.related(it)
@@ -85,6 +87,9 @@ func (st *stepper) related(it *Item) string {
 func (st *stepper) appendix(it *Item, more []string) string {
 	bs := it.Buildset
 	warnings := append(append([]string{}, bs.Warnings...), more...)
+	if it.Refused != "" && len(it.Changes) > 1 {
+		warnings = append([]string{"Not merged: " + it.Refused}, warnings...)
+	}
 	if bs.Conflict != "" {
 		warnings = append([]string{bs.Conflict}, warnings...)
 	}
@@ -204,6 +209,8 @@ func (st *stepper) summary(it *Item) string {
 		return bs.Conflict
 	case it.Blocked != "":
 		return it.Blocked
+	case it.Refused != "":
+		return it.Refused
 	case len(bs.Warnings) > 0:
 		return bs.Warnings[0]
 	}

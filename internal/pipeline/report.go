@@ -93,7 +93,7 @@ func (st *stepper) finish(q *Queue, it *Item, merged map[change.Key]bool) {
 			st.widen(q)
 		case bs.Result == Success:
 			bs.Result = MergeFailure
-			if len(it.Changes) > 1 || it.Moved > maxMoved {
+			if len(it.Changes) > 1 || it.Moved > maxMoved || it.Refused != "" {
 				st.send(it, ReportFailure, st.s.Settings.Reporters[ReportFailure])
 			}
 			st.resetBehind(it)
@@ -149,6 +149,11 @@ func (st *stepper) reported(in *Reported) {
 			it.Buildset.Result = ""
 			st.reset(it)
 			return
+		}
+	}
+	for _, k := range it.Changes {
+		if why := in.Why[k]; why != "" && !in.Merged[k] && it.Refused == "" {
+			it.Refused = why
 		}
 	}
 	st.finish(q, it, in.Merged)

@@ -112,6 +112,8 @@ type Item struct {
 	Refetched  BuildsetID `json:"refetched,omitempty"`
 	// Moved counts how often a tested state could not land because its branch had moved meanwhile.
 	Moved int `json:"moved,omitempty"`
+	// Refused is what the forge answered where it did not merge what had passed.
+	Refused string `json:"refused,omitempty"`
 	// Failing lists why items behind do not build on this one; empty: it is fine so far.
 	Failing []string `json:"failing,omitempty"`
 

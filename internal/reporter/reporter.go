@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -205,7 +206,32 @@ func (r *Reporter) mergeOne(ctx context.Context, tenant, pipe string, rep *pipel
 		}
 		fr.Objects = path
 	}
-	return r.tell(ctx, fr)
+	o, err := r.tell(ctx, fr)
+	if err == nil && o.Merged && fr.Result != "" && fr.Result != fr.Base && r.unmoved(ctx, c, fr.Base) {
+		return forge.Outcome{Why: fmt.Sprintf("the forge says that it merged the change, and branch %s is still at %s", c.Branch, fr.Base)}, nil
+	}
+	return o, err
+}
+
+// unmoved tells whether the branch is still where it was before the merge, after the forge had a moment.
+func (r *Reporter) unmoved(ctx context.Context, c *change.Change, base string) bool {
+	f := r.Forges.For(c.Project.Connection)
+	for i := range tries {
+		list, err := f.Branches(ctx, c.Project)
+		if err != nil {
+			return false // what it said is all that is known
+		}
+		at := slices.IndexFunc(list, func(b forge.Branch) bool { return b.Name == c.Branch })
+		if at < 0 || list[at].Commit != base {
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(100 * time.Millisecond << i):
+		}
+	}
+	return true
 }
 
 // merges finds the reporter that merges a change.

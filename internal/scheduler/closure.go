@@ -82,6 +82,10 @@ func (c *closure) fill(ctx context.Context, ch *change.Change) (*change.Change, 
 	out := *ch
 	out.FooterNeeds, out.FooterNeededBy = nil, nil
 	urls, _ := change.DependsOn(ch.Message)
+	if len(urls) > maxClosure {
+		out.Blocked = fmt.Sprintf("its message names %d dependencies, and no more than %d are looked at", len(urls), maxClosure)
+		urls = urls[:maxClosure]
+	}
 	for _, u := range urls {
 		dep, err := c.forges.Resolve(ctx, u)
 		if errors.Is(err, forge.ErrNotFound) {

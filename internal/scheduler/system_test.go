@@ -37,6 +37,9 @@ type gerrit struct {
 	mu      sync.Mutex
 	changes map[string]*change.Change
 	said    []string
+	// refuses are changes that it will not merge, and why; lies, those that it says it merged.
+	refuses map[string]string
+	lies    map[string]bool
 }
 
 func (g *gerrit) Name() string   { return "gerrit" }
@@ -131,6 +134,12 @@ func (g *gerrit) Report(_ context.Context, r forge.Report) (forge.Outcome, error
 	if !r.Merge {
 		g.said = append(g.said, r.Change.Number+" "+r.Pipeline+" "+r.Action+": "+r.Message)
 		return forge.Outcome{}, nil
+	}
+	if why := g.refuses[r.Change.Number]; why != "" {
+		return forge.Outcome{Why: why}, nil
+	}
+	if g.lies[r.Change.Number] {
+		return forge.Outcome{Merged: true}, nil
 	}
 	dir := g.path(r.Change.Project.Name)
 	if now := g.git(dir, "rev-parse", "master"); now != r.Base {

@@ -145,12 +145,19 @@ func (p *Pipeline) ops(ctx context.Context, touched []pipeline.ItemID) ([]kv.Op,
 			return nil, err
 		}
 		p.items[id] = true
+		if b, err = p.s.setAside(ctx, b); err != nil {
+			return nil, err
+		}
 		ops = append(ops, kv.Put(prefix+"item/"+string(id), b))
 	}
 	for k, c := range p.State.Changes {
 		if p.changes[k] != c {
+			b, err := p.s.setAside(ctx, encode(c))
+			if err != nil {
+				return nil, err
+			}
 			p.changes[k] = c
-			ops = append(ops, kv.Put(prefix+"change/"+hashName(string(k)), encode(c)))
+			ops = append(ops, kv.Put(prefix+"change/"+hashName(string(k)), b))
 		}
 	}
 	for k := range p.changes {
@@ -215,6 +222,36 @@ func (p *Pipeline) forget() {
 			delete(p.graphs, g)
 		}
 	}
+}
+
+// spilled stands for a record that is too large for a value: the last of a long queue has the operations of all
+// ahead, and people write messages of any length.
+type spilled struct {
+	Spilled string `json:"spilled"`
+}
+
+// setAside keeps a large record as a blob, and gives what stands for it.
+func (s *Store) setAside(ctx context.Context, record []byte) ([]byte, error) {
+	if len(record) < spill {
+		return record, nil
+	}
+	name, err := s.PutBlob(ctx, record)
+	if err != nil {
+		return nil, err
+	}
+	return encode(spilled{name}), nil
+}
+
+// takeBack is the record that setAside was given.
+func (s *Store) takeBack(ctx context.Context, value []byte) ([]byte, error) {
+	if len(value) > 256 || !bytes.HasPrefix(value, []byte(`{"spilled":`)) {
+		return value, nil
+	}
+	var x spilled
+	if err := json.Unmarshal(value, &x); err != nil {
+		return nil, err
+	}
+	return s.Blob(ctx, x.Spilled)
 }
 
 func hashName(s string) string {
@@ -299,6 +336,10 @@ func (s *Store) readPipeline(ctx context.Context, tenant, name string, rev int64
 }
 
 func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeline, graphs map[string]*job.Graph, part string, value []byte) error {
+	value, err := s.takeBack(ctx, value)
+	if err != nil {
+		return err
+	}
 	switch {
 	case part == "head":
 		var h head

@@ -92,11 +92,7 @@ func (f *Forge) submit(ctx context.Context, c *Change) (forge.Outcome, error) {
 			return forge.Outcome{Why: err.Error()}, nil
 		}
 	}
-	out := forge.Outcome{Merged: c.Status == StatusMerged}
-	if !out.Merged {
-		out.Why = "the forge did not merge it"
-	}
-	return out, nil
+	return forge.Outcome{Merged: c.Status == StatusMerged}, nil // a refusal is silent
 }
 
 // together lists the open changes of a topic with their unmerged parents, parents first.
