@@ -10,12 +10,12 @@ import (
 	"github.com/gozer-ci/gozer/internal/job"
 )
 
-// finish makes the graph of the candidates: equal jobs of several changes become one, jobs that others
-// need are forced, the others that do not match go, and edges are settled.
+// finish makes the graph of the candidates: jobs that others need are forced, the others that do not match
+// go, equal jobs of several changes become one, and edges are settled.
 func (z *freezer) finish(g *job.Graph) *freezeError {
-	z.deduplicate()
 	z.force()
 	z.candidates = slices.DeleteFunc(z.candidates, func(c *candidate) bool { return !c.matches })
+	z.deduplicate()
 	z.name()
 	for _, c := range z.candidates {
 		if err := z.resolve(c); err != nil {
@@ -55,12 +55,10 @@ func (z *freezer) deduplicate() {
 		if z.triggered(c.change) && !z.triggered(k.change) {
 			// The job of the change that the event was about survives, at the place of the first.
 			c.merged = append([]*change.Change{k.change}, k.merged...)
-			c.matches = c.matches || k.matches
 			kept[i] = c
 			continue
 		}
 		k.merged = append(k.merged, c.change)
-		k.matches = k.matches || c.matches
 	}
 	z.candidates = kept
 }
