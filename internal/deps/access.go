@@ -3,6 +3,7 @@ package deps
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -108,6 +109,25 @@ func (b *builder) task(t *Task) {
 		}
 	}
 	b.lookups(t)
+	b.sent(t)
+}
+
+// sent is a file that a task sends from the controller, by a path outside of the repository.
+func (b *builder) sent(t *Task) {
+	switch b.table.name(t.Module) {
+	case "copy", "template", "unarchive", "script", "include_vars":
+	default:
+		return
+	}
+	if remote := fmt.Sprint(t.Args["remote_src"]); remote == "true" || remote == "yes" || len(t.Sources) > 0 {
+		return
+	}
+	host := b.place("localhost")
+	for _, src := range slices.Concat(lookup(t.Args, "src"), lookup(t.Args, "file")) {
+		if strings.HasPrefix(src, "/") && host != "" {
+			b.add(Access{Resource: Resource{File, host, src}, Verb: Read, Task: t})
+		}
+	}
 }
 
 // follow adds an access with what it implies: a unit is a service, a package may be one.
@@ -122,7 +142,8 @@ func (b *builder) follow(x Access) {
 	b.add(x)
 	if x.Kind == File && (x.Verb == Write || x.Verb == Edit) {
 		if unit := unitOf(x.Name); unit != "" {
-			b.add(Access{Resource: Resource{Service, x.Host, unit}, Verb: Write, Task: x.Task})
+			// A drop-in adds to a unit that is somebody's.
+			b.add(Access{Resource: Resource{Service, x.Host, unit}, Verb: Write, Task: x.Task, Weak: strings.Contains(x.Name, ".d/")})
 		}
 		if zone := zoneOf(x.Name); zone != "" {
 			b.add(Access{Resource: Resource{DNS, "", zone}, Verb: Write, Task: x.Task, Weak: true})

@@ -180,7 +180,12 @@ func (a *Analysis) reads(m meeting, format string) {
 	if y.Named {
 		format = strings.ReplaceAll(format, "reads", "names")
 	}
-	a.order(cmp.Or(y.Rule, "R1"), certain(High, x, y), severity, m, format, m.a, x.Resource, m.b)
+	conf := certain(High, x, y)
+	if severity == Freshness && conf == High && (y.Verb == Test || x.Verb == Edit) {
+		// It may do without: the file is there without the line, or it only looks whether it is.
+		conf = Medium
+	}
+	a.order(cmp.Or(y.Rule, "R1"), conf, severity, m, format, m.a, x.Resource, m.b)
 }
 
 // resolves reports whether what is written into /etc/hosts has the host of a URL.
@@ -228,6 +233,9 @@ func (a *Analysis) tree(m meeting) {
 	case y.Verb == Read && !a.also(m.b, y.Resource):
 		conf := certain(High, x, y)
 		verb := "fills"
+		if slices.ContainsFunc(a.Jobs, func(j Job) bool { return j.Name != m.a && a.written[j.Name][y.Resource] }) {
+			conf = Low // what is read is known to come from somebody else
+		}
 		if x.Verb == Make {
 			conf, verb = Low, "makes"
 			if y.Named && a.fills(m.a, x.Resource) {
@@ -289,8 +297,12 @@ func (a *Analysis) services(m meeting) {
 	}
 }
 
-// restarts is how sure an owner and a restart are: a handler runs only when something has changed.
+// restarts is how sure an owner and a restart are: a handler runs only when something has changed, and a
+// package may have been there.
 func restarts(owner, restart Access) Confidence {
+	if owner.Weak {
+		return Low
+	}
 	if restart.Task.Tolerant || restart.Task.Handler {
 		return Medium
 	}

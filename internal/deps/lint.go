@@ -28,6 +28,10 @@ func (a *Analysis) softNowhere(p *Pipeline) []Finding {
 func (a *Analysis) setup(pipelines []string) []Finding {
 	var out []Finding
 	for _, s := range a.Setup() {
+		level, conf := LevelError, High
+		if !preparing.MatchString(s) && len(a.Settings.Setup) == 0 {
+			level, conf = LevelWarning, Medium // only what others declare tells that it is one
+		}
 		for i := range a.Pipelines {
 			p := &a.Pipelines[i]
 			if !slices.Contains(pipelines, p.Name) {
@@ -41,7 +45,7 @@ func (a *Analysis) setup(pipelines []string) []Finding {
 			}
 			if p.Member(s) == nil {
 				if len(users) > 0 {
-					out = append(out, Finding{Rule: "L5", Level: LevelError, Severity: Freshness, Confidence: High, Pipelines: []string{p.Name},
+					out = append(out, Finding{Rule: "L5", Level: level, Severity: Freshness, Confidence: conf, Pipelines: []string{p.Name},
 						Jobs: append([]string{s}, users...), At: p.Members[0].At,
 						Text: fmt.Sprintf("the set-up job %s is not in the pipeline %s: %s work with what an earlier run left", s, p.Name, list(users)),
 						Fix:  fmt.Sprintf("add %s to the pipeline, and let the others depend on it", s)})
@@ -49,7 +53,10 @@ func (a *Analysis) setup(pipelines []string) []Finding {
 				continue
 			}
 			for _, u := range users {
-				out = append(out, a.softSetup(p, s, u)...)
+				for _, f := range a.softSetup(p, s, u) {
+					f.Level, f.Confidence = level, conf
+					out = append(out, f)
+				}
 			}
 		}
 	}

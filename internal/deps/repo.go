@@ -11,6 +11,7 @@ package deps
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -73,9 +74,11 @@ type Job struct {
 	At          Place
 	// Playbooks are those that do the work; where a job runs one on a bastion, it is that one.
 	Playbooks []string
-	Matchers  []Matcher
-	Tasks     []Task
-	Plays     []Play
+	// Vars are the variables of the job, as text that can be compared.
+	Vars     string
+	Matchers []Matcher
+	Tasks    []Task
+	Plays    []Play
 	// Reads are the files of the repository that the content comes from, and as what.
 	Reads map[string]string
 	// Uses are the names of variables that occur.
@@ -231,8 +234,8 @@ func (p *Pipeline) path(a, b string, seen map[string]bool, follow func(Dependenc
 }
 
 // Setup are the jobs that prepare the ground for others: those that the settings name, else those that
-// depend on nothing and that at least half of the other jobs of a pipeline, and three, depend on
-// directly.
+// depend on nothing and that at least half of the other jobs of a pipeline, and three, depend on directly:
+// most of them for good, unless their name says what they are.
 func (r *Repo) Setup() []string {
 	if len(r.Settings.Setup) > 0 {
 		return r.Settings.Setup
@@ -240,19 +243,27 @@ func (r *Repo) Setup() []string {
 	var out []string
 	for _, p := range r.Pipelines {
 		for _, m := range p.Members {
-			n := 0
+			n, hard := 0, 0
 			for _, o := range p.Members {
-				if slices.ContainsFunc(o.After, func(d Dependency) bool { return d.Job == m.Job }) {
-					n++
+				for _, d := range o.After {
+					if d.Job == m.Job {
+						n++
+						if !d.Soft {
+							hard++
+						}
+					}
 				}
 			}
-			if len(m.After) == 0 && n >= 3 && 2*n >= len(p.Members)-1 && !slices.Contains(out, m.Job) {
+			if len(m.After) == 0 && n >= 3 && 2*n >= len(p.Members)-1 && (2*hard >= n || preparing.MatchString(m.Job)) && !slices.Contains(out, m.Job) {
 				out = append(out, m.Job)
 			}
 		}
 	}
 	return out
 }
+
+// preparing are names of jobs that lay down sources, set up the host that others work from, or hold a lock.
+var preparing = regexp.MustCompile(`(?i)bootstrap|set-?up|prepare|checkout|sync-?src|setup-?src|-src$|install-ansible|lock`)
 
 // Short leaves out of the name of a job what all names of deployment jobs begin with, up to a hyphen: for
 // pictures. Names stay distinct.

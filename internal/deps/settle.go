@@ -75,10 +75,16 @@ func (a *Analysis) samePlaybook() {
 				continue
 			}
 			for _, p := range x.Playbooks {
-				if slices.Contains(y.Playbooks, p) {
-					a.Edges = append(a.Edges, Edge{Kind: Mutex, First: min(x.Name, y.Name), Then: max(x.Name, y.Name), Rule: "R8", Confidence: High, Severity: Torn,
-						Resource: Resource{Kind: "playbook", Name: p}, Text: "both run " + p, At: [2]Place{x.At, y.At}})
+				if !slices.Contains(y.Playbooks, p) {
+					continue
 				}
+				// With other variables it may be other work: a playbook for all services, say.
+				conf, text := High, "both run "+p
+				if x.Vars != y.Vars {
+					conf, text = Low, text+", with other variables"
+				}
+				a.Edges = append(a.Edges, Edge{Kind: Mutex, First: min(x.Name, y.Name), Then: max(x.Name, y.Name), Rule: "R8", Confidence: conf, Severity: Torn,
+					Resource: Resource{Kind: "playbook", Name: p}, Text: text, At: [2]Place{x.At, y.At}})
 			}
 		}
 	}

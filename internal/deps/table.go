@@ -43,8 +43,10 @@ type AccessRule struct {
 	Weak      bool             `yaml:"weak"`
 	// Rule is the rule of edges that follow, where it is not the usual one of the kind.
 	Rule string `yaml:"rule"`
-	// Prefix is an argument that goes before the name; Suffix is put behind it.
+	// Prefix is an argument that goes before the name, with a space between unless Join; Suffix is put
+	// behind it.
 	Prefix string `yaml:"prefix"`
+	Join   bool   `yaml:"join"`
 	Suffix string `yaml:"suffix"`
 	// Detail is an argument that says more, as the URL of a request does of what it reads in /etc/hosts.
 	Detail string `yaml:"detail"`
@@ -150,7 +152,10 @@ func (t *Table) elsewhere(task *Task) []AccessRule {
 
 func (r *AccessRule) accesses(task *Task, args map[string]any, hosts []string) []Access {
 	var out []Access
-	if hostless[r.Kind] {
+	if r.Object && len(hosts) == 0 {
+		hosts = []string{""} // the executor
+	}
+	if hostless[r.Kind] && !r.Object {
 		hosts = []string{""}
 	}
 	for _, h := range hosts {
@@ -234,7 +239,7 @@ func (r *AccessRule) applies(args map[string]any) bool {
 func (r *AccessRule) resources(args map[string]any, host string) []Access {
 	if r.Object {
 		var out []Access
-		for _, o := range kubernetesObjects(args) {
+		for _, o := range kubernetesObjects(args, host) {
 			out = append(out, Access{Resource: o})
 		}
 		return out
@@ -263,7 +268,9 @@ func (r *AccessRule) resources(args map[string]any, host string) []Access {
 				if len(prefix) == 0 {
 					continue
 				}
-				v = prefix[0] + " " + v
+				if v = prefix[0] + " " + v; r.Join {
+					v = strings.Replace(v, " ", "", 1)
+				}
 			}
 			x := Access{Resource: Resource{r.Kind, host, v}}
 			if r.Detail != "" {
@@ -341,7 +348,8 @@ func (r *AccessRule) endpoint(args map[string]any, v, host string) (string, stri
 }
 
 // kubernetesObjects names the objects of k8s and helm arguments: context, namespace, kind, name.
-func kubernetesObjects(args map[string]any) []Resource {
+// Where no context says which cluster, it is that of the host's kubeconfig.
+func kubernetesObjects(args map[string]any, host string) []Resource {
 	text := func(m map[string]any, keys ...string) string {
 		for _, k := range keys {
 			if s, ok := m[k].(string); ok {
@@ -350,7 +358,10 @@ func kubernetesObjects(args map[string]any) []Resource {
 		}
 		return ""
 	}
-	at := text(args, "context", "kubeconfig")
+	at := text(args, "context", "host")
+	if at == "" {
+		at = text(args, "kubeconfig") + "@" + host
+	}
 	one := func(m map[string]any) []Resource {
 		meta, _ := m["metadata"].(map[string]any)
 		kind, name := text(m, "kind"), text(m, "name")

@@ -182,25 +182,40 @@ func (a *Analysis) configures(j *Job, m Matcher) bool {
 	})
 }
 
-// uncovered is L2: one finding a job, with all files that no matcher covers.
+// uncovered is L2: one finding a job, with all files that no matcher covers. That a job is not triggered by
+// the inventory, which all jobs read, is often meant, and another finding.
 func (a *Analysis) uncovered(j *Job, inputs map[string]string) []Finding {
-	var texts, add []string
-	var also []Place
+	var files, sources []string
 	for _, f := range keys(inputs) {
-		if j.Triggered([]string{f}) {
-			continue
+		switch {
+		case j.Triggered([]string{f}):
+		case slices.Contains(a.Inventory, f):
+			sources = append(sources, f)
+		default:
+			files = append(files, f)
 		}
-		texts = append(texts, fmt.Sprintf("%s (%s)", f, inputs[f]))
-		add = append(add, pattern(f))
-		also = append(also, Place{File: f})
-	}
-	if len(texts) == 0 {
-		return nil
 	}
 	at := j.Matchers[len(j.Matchers)-1].At
-	return []Finding{{Rule: "L2", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: []string{j.Name}, At: at, Also: also,
-		Text: fmt.Sprintf("%s uses %s, but no matcher of it covers that", j.Name, list(texts)),
-		Fix:  "add " + strings.Join(add, ", ") + " to files"}}
+	finding := func(files []string, level Level, c Confidence) Finding {
+		var texts, add []string
+		var also []Place
+		for _, f := range files {
+			texts = append(texts, fmt.Sprintf("%s (%s)", f, inputs[f]))
+			add = append(add, pattern(f))
+			also = append(also, Place{File: f})
+		}
+		return Finding{Rule: "L2", Level: level, Severity: Freshness, Confidence: c, Jobs: []string{j.Name}, At: at, Also: also,
+			Text: fmt.Sprintf("%s uses %s, but no matcher of it covers that", j.Name, list(texts)),
+			Fix:  "add " + strings.Join(add, ", ") + " to files"}
+	}
+	var out []Finding
+	if len(files) > 0 {
+		out = append(out, finding(files, LevelWarning, High))
+	}
+	if len(sources) > 0 {
+		out = append(out, finding(sources, LevelNote, Medium))
+	}
+	return out
 }
 
 // Suggest gives the matchers that cover exactly what a job reads: whole roles, and single files

@@ -111,14 +111,14 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 			continue
 		}
 		if len(paths) == 0 {
-			text := "its playbooks are not in this repository"
+			why := "its playbooks are not in this repository"
 			if len(e.run) > 0 && c.has(e.run[0]) {
-				text = "it runs the program " + e.run[0] + ": what that does is not read"
+				why = "it runs the program " + e.run[0] + ": what that does is not read"
 			}
-			r.Jobs = append(r.Jobs, deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Matchers: e.matchers, Elsewhere: text, Partial: true})
+			r.Jobs = append(r.Jobs, deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Matchers: e.matchers, Elsewhere: why, Partial: true})
 			continue
 		}
-		j := deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers, Inner: inner}
+		j := deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers, Inner: inner, Vars: text(e.vars)}
 		for _, n := range e.nodes {
 			j.Nodes = append(j.Nodes, n.Names...)
 			for _, host := range n.Names {
@@ -135,6 +135,15 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 		}
 	}
 	return q
+}
+
+// text is a value that can be compared.
+func text(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
 }
 
 func groupsOf(e *effective, host string) []string {
