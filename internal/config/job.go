@@ -114,7 +114,7 @@ var jobAttrs = attributes[Job]{
 	"override-branch":        strAttr(func(j *Job) *Setting[string] { return &j.OverrideBranch }),
 	"timeout":                func(r *reader, j *Job, v *node) { j.Timeout = set(v, r.integer(v)) },
 	"post-timeout":           func(r *reader, j *Job, v *node) { j.PostTimeout = set(v, r.integer(v)) },
-	"attempts":               func(r *reader, j *Job, v *node) { j.Attempts = set(v, r.atLeast(v, 1)) },
+	"attempts":               func(r *reader, j *Job, v *node) { j.Attempts = set(v, r.integer(v)) },
 	"pre-run":                playbooksAttr(false, func(j *Job) *Setting[[]Playbook] { return &j.PreRun }),
 	"run":                    playbooksAttr(false, func(j *Job) *Setting[[]Playbook] { return &j.Run }),
 	"post-run":               playbooksAttr(true, func(j *Job) *Setting[[]Playbook] { return &j.PostRun }),
