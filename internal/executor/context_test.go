@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -123,20 +122,4 @@ func processes(what string) (out []string) {
 		}
 	}
 	return out
-}
-
-func TestManyBuildsAtOnce(t *testing.T) {
-	w := newWorld(t, nil)
-	w.repo("org/app", map[string]string{"run.sh": "#!/bin/sh\necho hi\n"})
-	done := make(chan pipeline.Result)
-	const n = 40
-	for range n {
-		s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play("run.sh")} })
-		go func() { done <- w.x.runBuild(context.Background(), s, Context{Tenant: "t"}).Result }()
-	}
-	for range n {
-		if r := <-done; r != pipeline.Success {
-			t.Errorf("result %s", r)
-		}
-	}
 }

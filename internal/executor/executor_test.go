@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "sandbox-node" {
 		os.Exit(nodes.NodeMain(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "test-executor" {
+		os.Exit(executorMain())
+	}
 	os.Exit(m.Run())
 }
 

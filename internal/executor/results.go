@@ -172,6 +172,17 @@ func (b *build) firstFailure() string {
 	return "see the log"
 }
 
+// whyUnreachable is the last thing that SSH said, where it said something.
+func (b *build) whyUnreachable() string {
+	b.console.mu.Lock()
+	defer b.console.mu.Unlock()
+	if b.console.failed == nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(b.console.failed.text), "\n")
+	return ": " + strings.TrimPrefix(strings.TrimSpace(lines[len(lines)-1]), "unreachable: ")
+}
+
 func mustJSON(v []string) []byte {
 	if v == nil {
 		v = []string{}

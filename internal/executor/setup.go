@@ -39,7 +39,7 @@ func (b *build) setup(ctx context.Context) *verdict {
 	case r.Outcome == ansible.TimedOut:
 		return &verdict{retry: true, detail: "Ansible setup timeout"}
 	case r.Outcome == ansible.Unreachable:
-		return &verdict{retry: true, detail: "Host unreachable: " + strings.Join(r.Unreachable, ", ")}
+		return &verdict{retry: true, detail: "Host unreachable: " + strings.Join(r.Unreachable, ", ") + b.whyUnreachable()}
 	case r.Code != 0:
 		for line := range strings.Lines(r.Output) {
 			b.console.line("%s", strings.TrimRight(line, "\n"))

@@ -119,7 +119,7 @@ func (w *Writer) Line(text string) string {
 	var b strings.Builder
 	stamp := w.logs.cfg.Now().UTC().Format(Stamp)
 	for line := range strings.SplitSeq(text, "\n") {
-		for _, piece := range split(w.mask.String(strings.TrimSuffix(line, "\r"))) {
+		for _, piece := range split(w.mask.String(strings.TrimSuffix(line, "\r")), Longest) {
 			b.WriteString(stamp)
 			b.WriteString(" | ")
 			b.WriteString(clean(piece))

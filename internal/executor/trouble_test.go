@@ -1,0 +1,194 @@
+package executor
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/gozer-ci/gozer/internal/job"
+	"github.com/gozer-ci/gozer/internal/pipeline"
+)
+
+// between stands between the executor and a node.
+type between struct {
+	ln    net.Listener
+	to    string
+	delay time.Duration
+	mu    sync.Mutex
+	open  []net.Conn
+	cut   bool
+}
+
+// standBetween takes the place of the world's node 0, for as long as the test runs.
+func standBetween(t *testing.T, w *world, delay time.Duration) *between {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &w.nodes[0]
+	b := &between{ln: ln, to: net.JoinHostPort(n.Host, fmt.Sprint(n.Port)), delay: delay}
+	old := *n
+	a, _ := ln.Addr().(*net.TCPAddr)
+	n.Host, n.Port = a.IP.String(), a.Port
+	t.Cleanup(func() { b.vanish(); *n = old })
+	go b.serve()
+	return b
+}
+
+func (b *between) serve() {
+	for {
+		c, err := b.ln.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			time.Sleep(b.delay)
+			to, err := net.Dial("tcp", b.to)
+			if err != nil {
+				c.Close()
+				return
+			}
+			b.mu.Lock()
+			b.open = append(b.open, c, to)
+			if b.cut {
+				c.Close()
+				to.Close()
+			}
+			b.mu.Unlock()
+			go func() { _, _ = io.Copy(to, c); to.Close() }()
+			_, _ = io.Copy(c, to)
+			c.Close()
+		}()
+	}
+}
+
+// vanish is what a node does that is switched off.
+func (b *between) vanish() {
+	b.ln.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cut = true
+	for _, c := range b.open {
+		c.Close()
+	}
+}
+
+// A node that is not as it should be is no failure of the job: it is tried again, elsewhere, and one line
+// says why.
+func TestNodesThatMisbehave(t *testing.T) {
+	w, ns := withNode(t, "controller")
+	w.x.Limits.Setup = 8 * time.Second
+	w.repo("org/app", map[string]string{
+		"run.yaml":  "- hosts: all\n  tasks:\n    - command: echo hello\n",
+		"slow.yaml": "- hosts: all\n  tasks:\n    - shell: 'echo begun; sleep 600'\n",
+		"run.sh":    "#!/bin/sh\necho hello\n", "slow.sh": "#!/bin/sh\necho begun\nsleep 600\n",
+	})
+	pub, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := gossh.NewPublicKey(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		path   string
+		spoil  func(t *testing.T) *between
+		vanish bool
+		result pipeline.Result
+		detail string
+	}{
+		{name: "answers late", path: "run.yaml", spoil: func(t *testing.T) *between { return standBetween(t, w, 2*time.Second) }, result: pipeline.Success},
+		{name: "never answers", path: "run.yaml", spoil: func(t *testing.T) *between { return standBetween(t, w, time.Hour) }, detail: "Ansible setup timeout"},
+		{name: "is not there", path: "run.yaml", spoil: func(t *testing.T) *between { b := standBetween(t, w, 0); b.vanish(); return nil }, detail: "Connection refused"},
+		{name: "is not there for a program", path: "run.sh", spoil: func(t *testing.T) *between { b := standBetween(t, w, 0); b.vanish(); return nil }, detail: "connection refused"},
+		{name: "vanishes", path: "slow.yaml", spoil: func(t *testing.T) *between { return standBetween(t, w, 0) }, vanish: true, detail: "unreachable"},
+		{name: "vanishes from a program", path: "slow.sh", spoil: func(t *testing.T) *between { return standBetween(t, w, 0) }, vanish: true, detail: "unreachable"},
+		{name: "shows another key", path: "run.yaml", spoil: func(t *testing.T) *between {
+			old := w.nodes[0].HostKeys
+			w.nodes[0].HostKeys = []string{string(gossh.MarshalAuthorizedKey(other))}
+			t.Cleanup(func() { w.nodes[0].HostKeys = old })
+			return nil
+		}, detail: "Host key verification failed"},
+		{name: "shows a program another key", path: "run.sh", spoil: func(t *testing.T) *between {
+			old := w.nodes[0].HostKeys
+			w.nodes[0].HostKeys = []string{string(gossh.MarshalAuthorizedKey(other))}
+			t.Cleanup(func() { w.nodes[0].HostKeys = old })
+			return nil
+		}, detail: "another host key"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.t = t
+			b := c.spoil(t)
+			s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play(c.path)}; w.onNodes(ns, s) })
+			if c.vanish {
+				go func() {
+					for range 400 {
+						time.Sleep(50 * time.Millisecond)
+						if r, err := w.x.Logs.Open(t.Context(), string(s.Build)); err == nil {
+							lines, _ := r.ReadLines(t.Context(), 0, 1e4)
+							r.Close()
+							if strings.Contains(strings.Join(lines, "\n"), "| begun") {
+								b.vanish()
+								return
+							}
+						}
+					}
+				}()
+			}
+			end, log := w.build(s)
+			if end.Result != c.result {
+				t.Errorf("result %q, want %q: %s\n%s", end.Result, c.result, end.Detail, log)
+			}
+			want(t, end.Detail, c.detail)
+			if first, _, _ := strings.Cut(end.Detail, "\n"); len(first) > 400 {
+				t.Errorf("the first line is no clear one: %s", first)
+			}
+		})
+	}
+}
+
+// Whatever a task prints, the log stays text, and says all of it.
+func TestOutputOfEveryKind(t *testing.T) {
+	w := newWorld(t, nil)
+	const long = 3 << 20
+	w.repo("org/app", map[string]string{
+		"run.yaml": local("    - name: Binary\n      shell: \"head -c 100000 /dev/urandom; echo; printf 'nul\\\\000byte\\\\n'\"\n" +
+			"    - name: A long line\n      shell: \"head -c " + fmt.Sprint(long) + " /dev/zero | tr '\\\\0' q; echo; echo after\"\n" +
+			"    - name: A long line that comes slowly\n      shell: \"sleep 1; head -c " + fmt.Sprint(long) + " /dev/zero | tr '\\\\0' z; sleep 1; echo; echo slow-after\"\n"),
+		"run.sh": "#!/bin/sh\nhead -c 100000 /dev/urandom; echo\nhead -c " + fmt.Sprint(long) + " /dev/zero | tr '\\0' q; echo; echo after\n",
+	})
+	for path, letters := range map[string]string{"run.yaml": "qz", "run.sh": "q"} {
+		t.Run(path, func(t *testing.T) {
+			w.t = t
+			s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play(path)} })
+			end, log := w.build(s)
+			if end.Result != pipeline.Success {
+				t.Fatalf("end %+v", end)
+			}
+			if !strings.Contains(log, "localhost | after") {
+				t.Error("the line after the long one is missing")
+			}
+			for _, letter := range letters {
+				got := 0
+				for line := range strings.Lines(log) {
+					if _, text, ok := strings.Cut(line, "localhost | "); ok && strings.Trim(text, string(letter)+"\n") == "" {
+						got += len(strings.TrimSpace(text))
+					}
+				}
+				if got != long {
+					t.Errorf("%d of %d characters %q arrived", got, long, letter)
+				}
+			}
+		})
+	}
+}
