@@ -62,33 +62,34 @@ func (b *build) acquire(ctx context.Context, names []string, timeout time.Durati
 		defer cancel()
 	}
 	b.console.line("Waiting for semaphores: %v", names)
-	if b.x.Semaphores != nil {
-		return b.x.Semaphores.Acquire(ctx, b.tenant, b.s.Build, names)
-	}
-	return b.x.local.acquire(ctx, b.tenant, b.s.Build, names)
+	return b.x.Semaphores.Acquire(ctx, pipeline.Holder{Tenant: b.tenant, Pipeline: b.pipeline, Item: b.s.Item, Buildset: b.s.Buildset, Job: b.s.Job.ID},
+		b.s.Semaphores, names)
 }
 
-// localSemaphores exclude playbooks of one process from each other; each name has room for one.
+// localSemaphores exclude playbooks of one process from each other.
 type localSemaphores struct {
 	mu    sync.Mutex
-	held  map[string]pipeline.BuildID
+	held  map[string]int
 	freed chan struct{}
 }
 
-func (l *localSemaphores) acquire(ctx context.Context, tenant string, build pipeline.BuildID, names []string) (func(), error) {
+func (l *localSemaphores) Acquire(ctx context.Context, h pipeline.Holder, defined map[string]pipeline.Semaphore, names []string) (func(), error) {
+	room := func(n string) bool {
+		d, ok := defined[n]
+		return l.held[h.Tenant+"/"+n] < d.Max || !ok && l.held[h.Tenant+"/"+n] < 1
+	}
 	for {
 		l.mu.Lock()
 		if l.held == nil {
-			l.held, l.freed = map[string]pipeline.BuildID{}, make(chan struct{})
+			l.held, l.freed = map[string]int{}, make(chan struct{})
 		}
 		// All or none, so that two playbooks can never wait for each other.
-		busy := slices.ContainsFunc(names, func(n string) bool { return l.held[tenant+"/"+n] != "" })
-		if !busy {
+		if !slices.ContainsFunc(names, func(n string) bool { return !room(n) }) {
 			for _, n := range names {
-				l.held[tenant+"/"+n] = build
+				l.held[h.Tenant+"/"+n]++
 			}
 			l.mu.Unlock()
-			return func() { l.release(tenant, names) }, nil
+			return sync.OnceFunc(func() { l.release(h.Tenant, names) }), nil
 		}
 		freed := l.freed
 		l.mu.Unlock()
@@ -104,7 +105,9 @@ func (l *localSemaphores) release(tenant string, names []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, n := range names {
-		delete(l.held, tenant+"/"+n)
+		if l.held[tenant+"/"+n]--; l.held[tenant+"/"+n] == 0 {
+			delete(l.held, tenant+"/"+n)
+		}
 	}
 	close(l.freed)
 	l.freed = make(chan struct{})

@@ -75,8 +75,9 @@ type Secrets interface {
 
 // Semaphores are held by playbooks while they run.
 type Semaphores interface {
-	// Acquire waits until the build holds all of the names; release gives them back.
-	Acquire(ctx context.Context, tenant string, build pipeline.BuildID, names []string) (release func(), err error)
+	// Acquire waits until h holds all of the names; release gives them back. defined are those that have
+	// a definition; others have room for one.
+	Acquire(ctx context.Context, h pipeline.Holder, defined map[string]pipeline.Semaphore, names []string) (release func(), err error)
 }
 
 // Config of an Executor.
@@ -101,7 +102,7 @@ type Config struct {
 	Remerge func(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base string, when time.Time) (string, error)
 	Nodes   Nodes
 	Secrets Secrets
-	// Semaphores of playbooks; nil: playbooks of this process exclude each other among themselves.
+	// Semaphores of playbooks; nil: those of Store or, without one, of this process alone.
 	Semaphores Semaphores
 	// Hold decides whether the nodes of a build that ended are kept; nil: never.
 	Hold func(ctx context.Context, s *pipeline.Start, tenant, pipe string, end *pipeline.BuildEnded) *Hold
@@ -155,7 +156,6 @@ type Executor struct {
 	run      string        // short path for sockets
 	views    *views
 	starting chan struct{}
-	local    localSemaphores
 
 	mu     sync.Mutex
 	paused bool
@@ -214,6 +214,12 @@ func (c *Config) defaults() {
 	}
 	if c.Host == "" {
 		c.Host, _ = os.Hostname()
+	}
+	if c.Semaphores == nil {
+		c.Semaphores = &localSemaphores{}
+		if c.Store != nil {
+			c.Semaphores = StoreSemaphores{Store: c.Store}
+		}
 	}
 	def := func(p *int, v int) {
 		if *p == 0 {

@@ -148,6 +148,9 @@ type Start struct {
 	Layout     string         `json:"layout"`
 	PostReview bool           `json:"post_review,omitempty"`
 	Priority   int            `json:"priority"`
+	// Semaphores are the definitions of those that the job's playbooks hold while they run; the executor
+	// acquires them. One that nobody defined is not here.
+	Semaphores map[string]Semaphore `json:"semaphores,omitempty"`
 }
 
 // Cancel stops a build, wherever it is. Outcome: BuildEnded, as always; the build's nodes are given back

@@ -274,6 +274,14 @@ func (st *stepper) start(it *Item, j *job.Job, js *JobState) {
 	}
 	e.Artifacts = append(st.requiredArtifacts(it, j), st.ownArtifacts(it, j)...)
 	e.ParentData, e.SecretData = parentData(bs, j)
+	for _, n := range playbookSemaphores(j) {
+		if d, ok := st.s.Tenant.Semaphores[n]; ok {
+			if e.Semaphores == nil {
+				e.Semaphores = map[string]Semaphore{}
+			}
+			e.Semaphores[n] = d
+		}
+	}
 	st.emit(e)
 }
 

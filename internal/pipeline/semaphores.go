@@ -53,13 +53,32 @@ func (t *Tenant) semaphoreMax(name string) int {
 	return 1
 }
 
-// releaseSemaphores lets go of all that the job holds.
+// playbookSemaphores are the names that the job's playbooks hold while they run.
+func playbookSemaphores(j *job.Job) (names []string) {
+	for _, ps := range [][]job.Playbook{j.PreRun, j.Run, j.PostRun} {
+		for _, p := range ps {
+			names = append(names, p.Semaphores...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// releaseSemaphores lets go of all that the job holds, and of what its playbooks held where their executor
+// is gone.
 func (st *stepper) releaseSemaphores(it *Item, j *job.Job) {
 	js := it.Buildset.Jobs[j.ID]
-	for _, n := range js.Semaphores {
+	own := func(h Holder) bool { return h.Buildset == it.Buildset.ID && h.Job == j.ID }
+	names := slices.Clone(js.Semaphores)
+	for _, n := range playbookSemaphores(j) {
+		if slices.ContainsFunc(st.sem.Holders[n], own) {
+			names = append(names, n)
+		}
+	}
+	for _, n := range names {
 		var rest []Holder
 		for _, h := range st.sem.Holders[n] {
-			if h.Buildset != it.Buildset.ID || h.Job != j.ID {
+			if !own(h) {
 				rest = append(rest, h)
 			}
 		}

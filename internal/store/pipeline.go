@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -380,6 +381,26 @@ func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeli
 		st.Changes[c.Key()] = c
 	}
 	return nil
+}
+
+// Pipelines are the names of a tenant's pipelines that have a state.
+func (s *Store) Pipelines(ctx context.Context, tenant string) ([]string, error) {
+	prefix := "/pipeline/" + seg(tenant) + "/"
+	r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix, KeysOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("list the pipelines of %q: %w", tenant, err)
+	}
+	var out []string
+	for _, e := range r.KVs {
+		name, part, _ := strings.Cut(strings.TrimPrefix(e.Key, prefix), "/")
+		if part != "head" {
+			continue
+		}
+		if plain, err := url.PathUnescape(name); err == nil {
+			out = append(out, plain)
+		}
+	}
+	return out, nil
 }
 
 // Semaphores reads who holds what in a tenant (empty: the global ones), with the revision to compare.
