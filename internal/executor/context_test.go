@@ -123,3 +123,29 @@ func processes(what string) (out []string) {
 	}
 	return out
 }
+
+// Comments are made on the merged tree that the job saw, and told on the lines of the change.
+func TestFileCommentsFollowTheirLines(t *testing.T) {
+	w := newWorld(t, nil)
+	w.repo("org/app", map[string]string{"f": "a\nb\nc\n"})
+	proposed := w.repo("org/app", map[string]string{"f": "a\nb\nc\nd\n"})
+	w.repo("org/app", map[string]string{"f": "other\na\nb\nc\nd\n", "run.sh": `#!/bin/sh
+echo '{"9bad": 1, "good": 2, "zuul": {"file_comments": {
+  "f": [{"line": 3, "message": "b"}, {"line": 1, "message": "not yours"},
+        {"line": 5, "message": "d", "range": {"start_line": 4, "end_line": 5, "start_character": 0, "end_character": 1}}],
+  "none": [{"line": 1, "message": "no such file"}], "/COMMIT_MSG": [{"line": 1, "message": "message"}]}}}' > $GOZER_RESULT
+`})
+	s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play("run.sh")}; s.Changes[0].Commit = proposed })
+	end, log := w.build(s)
+	text, err := json.Marshal(end.Data["zuul"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, string(text), `{"line":2,"message":"b"}`, `{"line":1,"message":"not yours"}`,
+		`"line":4,"message":"d","range":{"end_character":1,"end_line":4,"start_character":0,"start_line":3}`, `{"line":1,"message":"message"}`)
+	want(t, strings.Join(end.Warnings, "\n"), "A comment on line 1 of f is on a line that the change does not have", "comments on none could not be mapped")
+	want(t, log, `The job returned "9bad", which is no name for a variable`)
+	if len(end.Warnings) != 2 {
+		t.Errorf("%v", end.Warnings)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/ansible"
@@ -83,6 +85,10 @@ func (b *build) results(ctx context.Context, end *pipeline.BuildEnded) {
 		b.console.line("%v", r.err)
 		return
 	}
+	end.Warnings = append(end.Warnings, b.mapComments(ctx, r.zuul())...)
+	for _, name := range odd(r.Data, r.Secret) {
+		b.console.line("The job returned %q, which is no name for a variable: other jobs do not get it", name)
+	}
 	end.Data = r.Data
 	end.SecretData = b.seal(ctx, r)
 	if ws, ok := r.zuul()["warnings"].([]any); ok {
@@ -92,6 +98,21 @@ func (b *build) results(ctx context.Context, end *pipeline.BuildEnded) {
 			}
 		}
 	}
+}
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// odd are returned names that cannot be variables of other jobs.
+func odd(returned ...object) (names []string) {
+	for _, m := range returned {
+		for name := range m {
+			if !variableName.MatchString(name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // seal keeps returned secret data and gives its name.

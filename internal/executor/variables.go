@@ -86,12 +86,13 @@ func orEmpty(v any) any {
 	return v
 }
 
+// reserved are names that no job can set for another one.
+var reserved = map[string]bool{"zuul": true, "nodepool": true, "unsafe_vars": true}
+
 // parentData is what the jobs that this one depends on returned; some names are not theirs to set.
 func (b *build) parentData() object {
 	out := maps.Clone(b.s.ParentData)
-	for _, k := range []string{"zuul", "nodepool", "unsafe_vars"} {
-		delete(out, k)
-	}
+	maps.DeleteFunc(out, func(name string, _ any) bool { return reserved[name] || !variableName.MatchString(name) })
 	return out
 }
 
@@ -105,7 +106,7 @@ func (b *build) secretData(ctx context.Context, vars object) (object, error) {
 		}
 		b.mask.AddAll(data)
 		for k, v := range data {
-			if _, known := vars[k]; known || b.known(k) || k == "zuul" || k == "nodepool" || k == "unsafe_vars" {
+			if _, known := vars[k]; known || b.known(k) || reserved[k] || !variableName.MatchString(k) {
 				continue
 			}
 			vars[k] = v
