@@ -2,7 +2,6 @@ package executor
 
 import (
 	"context"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -186,41 +185,4 @@ func TestNodesAndHolds(t *testing.T) {
 			t.Errorf("node %s is %s, want %s (%v)", id, r.Value.State, state, err)
 		}
 	}
-}
-
-// BenchmarkJob is a job with a base pre-run, a run and a post-run playbook of one task each.
-func BenchmarkJob(b *testing.B) {
-	for name, cold := range map[string]bool{"warm": false, "cold": true} {
-		b.Run(name, func(b *testing.B) {
-			w := newWorld(b, func(c *Config) { c.Ansible.Cold = cold; c.Log = nil })
-			w.repo("org/app", map[string]string{"p.yaml": local("    - command: 'true'\n")})
-			run := func() {
-				s := w.start(func(s *pipeline.Start) {
-					p := []job.Playbook{play("p.yaml")}
-					s.Job.PreRun, s.Job.Run, s.Job.PostRun = p, p, p
-				})
-				if end, log := w.build(s); end.Result != pipeline.Success {
-					b.Fatal(end, log)
-				}
-			}
-			run()
-			before := cpu(b)
-			b.ResetTimer()
-			for range b.N {
-				run()
-			}
-			b.ReportMetric((cpu(b)-before).Seconds()/float64(b.N), "cpu-s/op")
-		})
-	}
-}
-
-// cpu is what the whole machine has worked, for children of others are not in our own account. Nothing
-// else should run.
-func cpu(b *testing.B) time.Duration {
-	b.Helper()
-	text, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		b.Skip(err)
-	}
-	return busy(string(text))
 }
