@@ -60,6 +60,8 @@ def load():
     import ansible.cli.playbook  # noqa: F401
     import ansible.executor.playbook_executor  # noqa: F401
     import ansible.modules.command  # noqa: F401
+    import ansible.playbook.handler_task_include  # noqa: F401
+    import multiprocessing.popen_fork  # noqa: F401
     from ansible.plugins import loader
     for name, plugins in PLUGINS.items():
         found = getattr(loader, name)
@@ -70,6 +72,10 @@ def load():
                 pass  # one that this version lacks is loaded, or missed, by who wants it
     for found in (loader.filter_loader, loader.test_loader):
         list(found.all())
+    # Each playbook asks all of these what options they have.
+    for found in (loader.callback_loader, loader.connection_loader, loader.become_loader, loader.shell_loader,
+                  loader.vars_loader):
+        list(found.all(class_only=True))
     loader.init_plugin_loader()
     # Every ansible-playbook sets the finder up; in a fork it is there already, as it has to be.
     warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
