@@ -20,7 +20,7 @@ from ansible.plugins.connection.ssh import Connection as SSH
 from ansible import context
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
-from gozer_events import emit  # noqa: E402
+from gozer_events import emit, emit_lines  # noqa: E402
 
 DOCUMENTATION = """
     name: gozer_stream
@@ -33,6 +33,8 @@ COMMANDS = ("command", "shell", "ansible.builtin.command", "ansible.builtin.shel
             "ansible.legacy.command", "ansible.legacy.shell")
 DEBUGS = ("debug", "ansible.builtin.debug")
 ASSERTS = DEBUGS + ("assert", "fail", "ansible.builtin.assert", "ansible.builtin.fail")
+# How much of what was written is looked at at once.
+CHUNK = 1 << 20
 # A task must take this long before a reader is started for it.
 PATIENCE = 0.3
 
@@ -76,39 +78,50 @@ class Reader(threading.Thread):
         command += self.ssh["args"] + [self.ssh["host"], FOLLOW.format(path=shlex.quote(self.path))]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL)
-        for line in iter(self.process.stdout.readline, b""):
-            self.take(line)
+        rest = b""
+        for part in iter(lambda: self.process.stdout.read1(CHUNK), b""):
+            rest = self.take(rest + part)
 
     def follow_file(self):
-        f = None
+        f, rest = None, b""
         while not self.over.wait(0.05):
             if f is None:
                 try:
-                    f = open(self.path, "rb")
+                    f = open(self.path, "rb", buffering=0)
                 except OSError:
                     continue
-            part = b""
-            for line in iter(f.readline, b""):
-                part += line
-                if part.endswith(b"\n"):
-                    self.take(part)
-                    part = b""
-            if part:
-                f.seek(-len(part), os.SEEK_CUR)
+            for part in iter(lambda: f.read(CHUNK), b""):
+                rest = self.take(rest + part)
+                if self.over.is_set():
+                    break
         if f is not None:
             f.close()
 
-    def take(self, line):
-        line = line.rstrip(b"\n").decode("utf-8", "replace")
+    def take(self, data):
+        """Tell the whole lines of data, and give back what follows them."""
+        lines = data.split(b"\n")
+        rest = lines.pop()
         with self.lock:
             if self.over.is_set():
-                return
-            if line.startswith("#"):
-                self.log_id = line[1:]
-                self.told[self.log_id] = {"o": 0, "e": 0}
-            elif self.log_id:
-                self.told[self.log_id][line[:1].lower()] += len(line) - 1
-                tell(self.host, line[1:], line[:1].lower(), line[:1].isupper())
+                return b""
+            ready, of = [], "o"
+            for line in lines:
+                line = line.decode("utf-8", "replace")
+                mark = line[:1]
+                if mark == "#":
+                    self.log_id = line[1:]
+                    self.told[self.log_id] = {"o": 0, "e": 0}
+                    continue
+                if not self.log_id or not mark:
+                    continue
+                stream = mark.lower()
+                if stream != of:
+                    tell(self.host, ready, of)
+                    ready, of = [], stream
+                self.told[self.log_id][stream] += len(line) - 1
+                ready.append((line[1:], mark != stream))
+            tell(self.host, ready, of)
+        return rest
 
     def seen(self, log_id):
         """How many characters of each stream were told, line ends aside; call it under the lock."""
@@ -129,15 +142,13 @@ class Reader(threading.Thread):
                 pass
 
 
-def tell(host, line, stream="o", more=False):
-    """One line of output, or with more the beginning of one that is too long for one piece."""
-    fields = {"h": host, "x": line}
-    if more:
-        fields["more"] = True
+def tell(host, lines, stream="o"):
+    """Lines of output, each with whether it is only the beginning of one too long for one piece."""
     # Asked for each time: this module may have been loaded long before the job.
     if os.environ.get("ZUUL_ANSIBLE_SPLIT_STREAMS") == "True":
-        fields["s"] = "stderr" if stream == "e" else "stdout"
-    emit("line", **fields)
+        emit_lines(host, lines, "stderr" if stream == "e" else "stdout")
+    else:
+        emit_lines(host, lines)
 
 
 def untold(text, told):
@@ -316,8 +327,7 @@ class CallbackModule(CallbackBase):
         for stream, key in (("o", "stdout"), ("e", "stderr")):
             text = r.get(key)
             if isinstance(text, str) and text:
-                for line in untold(text, seen[stream]):
-                    tell(host, line.rstrip("\r"), stream)
+                tell(host, [(line.rstrip("\r"), False) for line in untold(text, seen[stream])], stream)
 
     def stop_reader(self, result):
         reader = self.readers.pop((result._task._uuid, result._host.name), None)

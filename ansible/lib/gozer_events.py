@@ -25,7 +25,20 @@ def emit(kind, **fields):
     if fd is None:
         return
     fields["e"] = kind
-    data = json.dumps(fields, ensure_ascii=True, default=str).encode() + b"\n"
+    _write(fd, json.dumps(fields, ensure_ascii=True, default=str).encode() + b"\n")
+
+
+def emit_lines(host, lines, stream=None):
+    """Write many lines of output at once: pairs of the text, and whether the line goes on."""
+    fd = _fd()
+    if fd is None or not lines:
+        return
+    head = '{"e":"line","h":%s,%s"x":' % (json.dumps(host), '"s":"%s",' % stream if stream else "")
+    text = json.dumps
+    _write(fd, "".join([head + text(x) + (',"more":true}\n' if more else "}\n") for x, more in lines]).encode())
+
+
+def _write(fd, data):
     with _lock:
         while data:
             data = data[os.write(fd, data):]
