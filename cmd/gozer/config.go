@@ -116,6 +116,15 @@ func (f *checkoutFlags) load(cmd *cobra.Command, paths []string) (*checkout.Set,
 	return checkout.Load(cmd.Context(), o)
 }
 
+// known completes words from the tenant that the paths have; nothing, where it cannot be read.
+func (f *checkoutFlags) known(cmd *cobra.Command, paths []string, names func(*checkout.Tenant) []string) ([]string, cobra.ShellCompDirective) {
+	_, t, err := f.one(cmd, paths)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return names(t), cobra.ShellCompDirectiveNoFileComp
+}
+
 // one loads the paths and takes the tenant that the flags name, or the only one.
 func (f *checkoutFlags) one(cmd *cobra.Command, paths []string) (*checkout.Set, *checkout.Tenant, error) {
 	s, err := f.load(cmd, paths)
@@ -172,6 +181,33 @@ func (w *where) add(cmd *cobra.Command) {
 	fl.StringVarP(&w.project, "project", "p", "", "for a change to this project; without it the first that fits")
 	fl.StringVarP(&w.branch, "branch", "b", "", "for a change to this branch; without it the default branch")
 	fl.StringVar(&w.pipeline, "pipeline", "", "in this pipeline; without it the first that fits")
+}
+
+// complete lets the shell complete the flags of a command that reads the paths. Skip is how many arguments are none.
+func (w *where) complete(cmd *cobra.Command, f *checkoutFlags, skip int) {
+	complete := func(flag string, names func(t *checkout.Tenant) []string) {
+		_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return f.known(cmd, args[min(skip, len(args)):], names)
+		})
+	}
+	complete("project", (*checkout.Tenant).Names)
+	complete("branch", func(t *checkout.Tenant) []string {
+		return ofSections(t, func(s layout.Section) string { return s.Branch })
+	})
+	complete("pipeline", func(t *checkout.Tenant) []string {
+		return ofSections(t, func(s layout.Section) string { return s.Pipeline })
+	})
+}
+
+// ofSections lists what the sections of a tenant have, each once.
+func ofSections(t *checkout.Tenant, what func(layout.Section) string) []string {
+	var out []string
+	for _, s := range t.Layout.Sections() {
+		if name := what(s); !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // choose finds the section that is meant: the first that fits, the default branches before others. The others that

@@ -268,8 +268,15 @@ Exits with 1 where the job does not run for such a change, and tells why.`,
 	}
 	f.add(cmd)
 	w.add(cmd)
+	w.complete(cmd, f, 1)
 	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
 	completeWords(cmd, "format", []string{"text", "json"})
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		}
+		return f.known(cmd, nil, func(t *checkout.Tenant) []string { return t.Layout.Jobs() })
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if format != "text" && format != "json" {
 			return unknownFormat(format, []string{"text", "json"})
@@ -336,6 +343,7 @@ jobs have round ends.`,
 	}
 	f.add(cmd)
 	w.add(cmd)
+	w.complete(cmd, f, 0)
 	cmd.Flags().StringVarP(&format, "format", "f", "text", strings.Join(explain.GraphFormats, ", "))
 	completeWords(cmd, "format", explain.GraphFormats)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
