@@ -12,6 +12,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/launcher"
 	"github.com/gozer-ci/gozer/internal/node"
 	"github.com/gozer-ci/gozer/internal/provider/fake"
+	"github.com/gozer-ci/gozer/internal/store"
 )
 
 // kernel is a machine that can be in FIPS mode after a restart.
@@ -84,6 +85,30 @@ func TestFeatureThatDoesNotComeIsTold(t *testing.T) {
 		}
 		if n := instances(t, p); n != 0 {
 			t.Errorf("%d instances are left", n)
+		}
+	})
+}
+
+func TestUsedUpHoldIsForgottenWhenItsNodesAreGone(t *testing.T) {
+	play(t, func(b *bench) {
+		holds := store.Records[node.HoldRequest](b.st, node.HoldRecords)
+		h := node.HoldRequest{ID: "h1", Tenant: "t", Max: 1, Count: 1, Expired: time.Now().Add(30*time.Second - 24*time.Hour)}
+		if _, err := holds.Put(t.Context(), h.ID, h, 0); err != nil {
+			t.Fatal(err)
+		}
+		b.launch("one", answers, fake.New("local", node.Label{Name: "small", Max: 5}))
+		b.want("r1", "small")
+		time.Sleep(time.Second)
+		id := b.got("r1")[0]
+		b.set(id, func(n *node.Node) { n.State, n.HoldID = node.Hold, "h1" })
+		time.Sleep(5 * time.Minute)
+		if _, err := holds.Get(t.Context(), "h1"); err != nil {
+			t.Errorf("forgotten while a node is held for it: %v", err)
+		}
+		b.set(id, func(n *node.Node) { n.State = node.Used })
+		time.Sleep(2 * time.Minute)
+		if _, err := holds.Get(t.Context(), "h1"); err == nil {
+			t.Error("it is not forgotten")
 		}
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/provider"
 	"github.com/gozer-ci/gozer/internal/provider/fake"
+	"github.com/gozer-ci/gozer/internal/provider/knock"
 	"github.com/gozer-ci/gozer/internal/provider/sandbox"
 	"github.com/gozer-ci/gozer/internal/store"
 )
@@ -361,6 +362,68 @@ func TestNodeThatNeverAnswers(t *testing.T) {
 		b.wantStates()
 		if n := instances(t, p); n != 0 || p.Made() != 3 {
 			t.Errorf("%d instances are left of %d, want none of 3", n, p.Made())
+		}
+	})
+}
+
+func TestNodeThatAnswersLate(t *testing.T) {
+	play(t, func(b *bench) {
+		began := time.Now()
+		late := func(context.Context, node.Access, gossh.Signer) error {
+			if time.Since(began) < 50*time.Second {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		p := small()
+		b.launch("one", late, p)
+		b.want("r1", "small")
+		time.Sleep(40 * time.Second)
+		b.wantStates("small testing r1")
+		time.Sleep(15 * time.Second)
+		b.got("r1")
+		if p.Made() != 1 {
+			t.Errorf("%d instances were made, want 1", p.Made())
+		}
+	})
+}
+
+// Somebody else answers at the node's address: nobody waits for that to change, and nobody logs in.
+func TestNodeWithAnotherHostKey(t *testing.T) {
+	play(t, func(b *bench) {
+		wrong := func(context.Context, node.Access, gossh.Signer) error {
+			return fmt.Errorf("192.0.2.2:22: %w: it shows ssh-ed25519 SHA256:x", knock.ErrHostKey)
+		}
+		p := small()
+		b.launch("one", wrong, p)
+		b.want("r1", "small")
+		time.Sleep(10 * time.Second)
+		o := b.outcome("r1")
+		if o == nil || !o.Failed || o.Why != "provider local: 192.0.2.2:22: the host key is another one: it shows ssh-ed25519 SHA256:x" {
+			t.Errorf("the outcome is %+v", o)
+		}
+		if n := instances(t, p); n != 0 {
+			t.Errorf("%d instances are left", n)
+		}
+	})
+}
+
+func TestNodeVanishesWhileItIsLookedAt(t *testing.T) {
+	play(t, func(b *bench) {
+		p := small()
+		p.BootTakes(30 * time.Second)
+		b.launch("one", answers, p)
+		b.want("r1", "small")
+		time.Sleep(10 * time.Second)
+		all, err := p.List(t.Context())
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%v, %v", all, err)
+		}
+		p.Vanish(all[0].ID)
+		time.Sleep(time.Minute)
+		b.got("r1")
+		if p.Made() != 2 {
+			t.Errorf("%d instances were made, want 2", p.Made())
 		}
 	})
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { html, kind, plain, stamped } from './ansi'
 import { chart, ticks } from './gantt'
 import { brief, curve, draw, reduced } from './graph'
-import { search } from './lists'
+import { lists, nodeNote, search } from './lists'
 import { apply, count, empty, matches, ordered } from './live'
 import { atEnd, chunk, Lines, lineHeight, split, visible } from './loglines'
 import { apiQuery, turned } from './page'
@@ -225,5 +225,15 @@ describe('lists', () => {
     const rows = [[{ text: 'unit' }, { text: 'Tests' }], [{ text: 'lint' }]]
     expect(search(rows, 'UNIT test')).toHaveLength(1)
     expect(search(rows, '')).toHaveLength(2)
+  })
+  it('say of a held node why, for how long, and how one gets in', () => {
+    const n = { id: 'n1', state: 'hold', comment: 'ann looks\nmore', hold_until: 3600 }
+    expect(nodeNote(n, 0)).toBe('ann looks · ends in 1h · gozer nodes ssh n1')
+    expect(nodeNote({ ...n, state: 'failed' }, 0)).toBe('ann looks')
+  })
+  it('link a node to the build that uses it', () => {
+    const row = lists.nodes!.rows([{ id: 'n1', label: 'small', provider: 'p', state: 'in-use', state_time: 0, made: 0, job: 'unit', build: 'b1', comment: '' }], 't', 5000)[0]!
+    expect(row.map((c) => c.text)).toEqual(['n1', 'small', 'p', '● in-use', '5s', '5s', 'unit', '', ''])
+    expect(row[6]!.href).toBe('/t/t/build/b1')
   })
 })

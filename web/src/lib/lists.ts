@@ -20,6 +20,46 @@ const t = (tenant: string, rest: string) => `/api/tenant/${encodeURIComponent(te
 const plain = (text: unknown): Cell => ({ text: text === undefined || text === null ? '' : String(text) })
 const soft = (text: unknown): Cell => ({ ...plain(text), soft: true })
 
+interface Node {
+  id: string
+  label: string
+  provider: string
+  state: string
+  state_time: number
+  made: number
+  job?: string
+  build?: string
+  host?: string
+  port?: number
+  user?: string
+  comment: string
+  hold_until?: number
+}
+
+interface Hold {
+  id: string
+  job: string
+  project: string
+  ref_filter: string
+  current_count: number
+  max_count: number
+  reason: string
+  nodes: { build: string; nodes: string[] }[]
+}
+
+const marks: Record<string, string> = { building: '◌', testing: '◌', ready: '○', 'in-use': '●', used: '◌', hold: '‖', deleting: '✕', failed: '✕' }
+
+/** nodeState is a state with its mark, so that the eye finds held nodes. */
+export const nodeState = (state: string): string => `${marks[state] ?? '·'} ${state}`
+
+/** nodeNote says why a node is held, for how long, and how one gets in. */
+export function nodeNote(n: { id: string; state: string; comment: string; hold_until?: number }, now: number): string {
+  const first = n.comment.split('\n')[0] ?? ''
+  if (n.state !== 'hold') return first
+  const until = n.hold_until ? `ends in ${duration(n.hold_until * 1000 - now)}` : ''
+  return [first, until, `gozer nodes ssh ${n.id}`].filter(Boolean).join(' · ')
+}
+
 export const lists: Record<string, ListPage> = {
   jobs: {
     title: 'Jobs',
@@ -61,10 +101,36 @@ export const lists: Record<string, ListPage> = {
   nodes: {
     title: 'Nodes',
     path: (x) => t(x, 'nodes'),
-    columns: ['Node', 'Label', 'Provider', 'State', 'Since', 'Comment'],
+    columns: ['Node', 'Label', 'Provider', 'State', 'For', 'Age', 'Used by', 'Address', 'Note'],
     none: 'There is no node now. They are made when jobs ask for them.',
-    rows: (a: { id: string; label: string; provider: string; state: string; state_time: number; comment: string }[], _, now) =>
-      a.map((n) => [plain(n.id), plain(n.label), plain(n.provider), plain(n.state), soft(duration(now - n.state_time * 1000)), soft(n.comment)]),
+    rows: (a: Node[], tenant, now) =>
+      a.map((n) => [
+        plain(n.id),
+        plain(n.label),
+        soft(n.provider),
+        plain(nodeState(n.state)),
+        soft(duration(now - n.state_time * 1000)),
+        soft(duration(now - n.made * 1000)),
+        n.build ? { text: n.job || n.build.slice(0, 8), href: `/t/${encodeURIComponent(tenant)}/build/${n.build}` } : plain(n.job),
+        soft(n.host ? `${n.user ? n.user + '@' : ''}${n.host}${n.port && n.port !== 22 ? ':' + n.port : ''}` : ''),
+        soft(nodeNote(n, now)),
+      ]),
+  },
+  autoholds: {
+    title: 'Holds',
+    path: (x) => t(x, 'autohold'),
+    columns: ['Hold', 'Job', 'Project', 'Refs', 'Failures', 'Nodes', 'Reason'],
+    none: 'Nothing is to be held. gozer autohold keeps the nodes of the next failure of a job.',
+    rows: (a: Hold[], tenant) =>
+      a.map((h) => [
+        plain(h.id),
+        { text: h.job, href: `/t/${encodeURIComponent(tenant)}/builds?job_name=${encodeURIComponent(h.job)}` },
+        plain(h.project),
+        soft(h.ref_filter === '.*' ? 'any' : h.ref_filter),
+        plain(`${h.current_count} of ${h.max_count}`),
+        plain(h.nodes.flatMap((n) => n.nodes).join(', ') || 'none yet'),
+        soft(h.reason),
+      ]),
   },
   semaphores: {
     title: 'Semaphores',

@@ -141,6 +141,15 @@ export interface Build {
   waited?: string
 }
 
+/** ExplainedBuild says why a build failed. */
+export interface ExplainedBuild {
+  detail?: string
+  failure?: { playbook: string; task: string; host?: string; line: number; lines: string[] }
+  novelty?: string
+  new: boolean
+  last_success?: Build
+}
+
 export interface Buildset {
   uuid: string
   result: string
