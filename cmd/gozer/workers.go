@@ -44,6 +44,7 @@ func (p *process) runExecutor(ctx context.Context) error {
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
 		Host:    hostname(), Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
 		Secrets: p.keys, Keys: [][]byte{key}, SiteVariables: site,
+		Sensors:   executor.Sensors{Load: p.set.Executor.LoadMultiplier, Disk: p.set.Executor.MinFreeDisk, Inodes: p.set.Executor.MinFreeInodes, Memory: p.set.Executor.MinFreeMemory},
 		Trusted:   executor.Paths{ReadOnly: p.set.Executor.TrustedReadOnly, Writable: p.set.Executor.TrustedWritable},
 		Untrusted: executor.Paths{ReadOnly: p.set.Executor.UntrustedReadOnly, Writable: p.set.Executor.UntrustedWritable},
 		Builds:    p.set.Executor.Builds, Limits: executor.Limits{Disk: int64(p.set.Executor.DiskPerBuild) << 20}, Log: p.log,

@@ -195,6 +195,11 @@ func (b *build) prepare(ctx context.Context, w *joblog.Writer) error {
 	if err := b.preparePlaybooks(ctx); err != nil {
 		return err
 	}
+	if !b.allNative() {
+		if _, err := b.ansible(); err != nil {
+			return err
+		}
+	}
 	// Only now, so that nodes are as good as new where a source could not be had.
 	if err := b.useNodes(ctx); err != nil {
 		return err

@@ -116,6 +116,7 @@ type Config struct {
 	Builds   int
 	Starting int
 	Limits   Limits
+	Sensors  Sensors
 	// KeepJobDir leaves the folder of a build that failed, for people.
 	KeepJobDir bool
 	Log        *slog.Logger
@@ -157,8 +158,9 @@ type Executor struct {
 	views    *views
 	starting chan struct{}
 
-	mu     sync.Mutex
-	paused bool
+	mu      sync.Mutex
+	paused  bool
+	refused string
 }
 
 // New makes an executor and removes what an earlier one left in its folder.
@@ -273,6 +275,17 @@ func (x *Executor) slots(busy int) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.paused {
+		return 0
+	}
+	why := x.Sensors.refuses(x.Dir)
+	if (why == "") != (x.refused == "") {
+		if x.refused = why; why != "" {
+			x.Log.Warn("no further builds are taken", "why", why)
+		} else {
+			x.Log.Info("builds are taken again")
+		}
+	}
+	if why != "" {
 		return 0
 	}
 	return x.Builds - busy

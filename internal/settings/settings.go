@@ -133,6 +133,12 @@ type Executor struct {
 	TrustedWritable   []string `yaml:"trusted-rw-paths"`
 	UntrustedReadOnly []string `yaml:"untrusted-ro-paths"`
 	UntrustedWritable []string `yaml:"untrusted-rw-paths"`
+	// LoadMultiplier is the load for each processor above which no builds are taken (no bound). MinFree...
+	// are the hundredths of disk, inodes and memory that must be free (5; -1 is no bound).
+	LoadMultiplier float64 `yaml:"load-multiplier"`
+	MinFreeDisk    float64 `yaml:"min-avail-hdd"`
+	MinFreeInodes  float64 `yaml:"min-avail-inodes"`
+	MinFreeMemory  float64 `yaml:"min-avail-mem"`
 	// DeniedNetworks are those that sandboxes cannot connect to. Not given: the addresses at which clouds
 	// serve metadata. The store, the database and this server are denied in any case.
 	DeniedNetworks []string `yaml:"denied-networks"`
