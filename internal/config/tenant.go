@@ -209,6 +209,9 @@ func ParseTenants(path string, data []byte, opts Options) *TenantFile {
 		r.fail(NameSyntax, "%s", e.text)
 	}
 	switch {
+	case root == nil && len(errs) == 0:
+		r.hint("write [] where there shall be no tenant")
+		r.fail(NameSyntax, "the tenant file is empty")
 	case root == nil:
 	case root.kind != kindList:
 		r.at = root.span

@@ -53,13 +53,15 @@ type System struct {
 	Builds *Builds
 	Nodes  *Nodes
 
-	kv     *memkv.Store
-	past   *past
-	group  *errgroup.Group
-	cancel context.CancelFunc
-	change chan struct{} // something happened that may let the system settle
-	mu     sync.Mutex
-	failed error
+	kv   *memkv.Store
+	past *past
+
+	scheduler *scheduler.Scheduler
+	group     *errgroup.Group
+	cancel    context.CancelFunc
+	change    chan struct{} // something happened that may let the system settle
+	mu        sync.Mutex
+	failed    error
 }
 
 // Start starts the system; it is not settled yet.
@@ -96,7 +98,8 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	s.run(ctx, "session", session.Run)
 	s.run(ctx, "watch", s.watch)
 	// One of each kind of work at a time: of what arrives in order, the first is ready first, as stories expect.
-	s.run(ctx, "scheduler", scheduler.New(scheduler.Config{Store: s.Store, Session: session, ID: "scheduler", Forges: forges, Tenants: s.Tenants, Log: c.Log, AtOnce: 1}).Run)
+	s.scheduler = scheduler.New(scheduler.Config{Store: s.Store, Session: session, ID: "scheduler", Forges: forges, Tenants: s.Tenants, Log: c.Log, AtOnce: 1})
+	s.run(ctx, "scheduler", s.scheduler.Run)
 	s.run(ctx, "merger", merger.New(merger.Config{Store: s.Store, Session: session, ID: "merger", Repos: s.Repos, Log: c.Log, AtOnce: 1}).Run)
 	s.run(ctx, "reporter", reporter.New(reporter.Config{Store: s.Store, Session: session, ID: "reporter", Forges: forges, Objects: s.Repos, Mailers: c.Mailers, Log: c.Log}).Run)
 	s.run(ctx, "executor", func(ctx context.Context) error { return s.Builds.serve(ctx, session) })
@@ -150,8 +153,13 @@ func (s *System) Operate(ctx context.Context, tenant string, e event.Event) erro
 func (s *System) Reconfigure(ctx context.Context, how string, tenants ...string) error {
 	if len(tenants) == 0 {
 		tenants = s.Tenants.Names()
+		if err := s.Tenants.Refresh(); err != nil {
+			return err
+		}
+		tenants = append(tenants, s.Tenants.Names()...)
+		s.scheduler.Look()
 	}
-	for _, t := range slices.Sorted(slices.Values(tenants)) {
+	for _, t := range slices.Compact(slices.Sorted(slices.Values(tenants))) {
 		if err := s.Operate(ctx, t, event.Event{Type: event.OperatorReconfigure, Action: how}); err != nil {
 			return err
 		}

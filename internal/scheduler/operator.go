@@ -71,7 +71,7 @@ func (d *desk) reconfigure(ctx context.Context, e *event.Event, kvs kv.KV) error
 	} else if err != nil {
 		return fmt.Errorf("operator's %s: %w", e.Type, err)
 	}
-	d.look()
+	d.Look()
 	return d.consume(ctx, kvs, ops...)
 }
 

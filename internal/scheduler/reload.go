@@ -52,7 +52,7 @@ func (d *desk) reload(ctx context.Context, scope tenant.Scope, anew bool, ops []
 	d.mu.Lock()
 	d.layout = next.Layout
 	d.mu.Unlock()
-	d.look() // the tenant file may have other tenants now
+	d.Look() // the tenant file may have other tenants now
 	return nil
 }
 
@@ -136,7 +136,7 @@ func (d *desk) retire(ctx context.Context, ops []kv.Op) error {
 	if _, err := d.Store.Write(ctx, d.fence, ops...); err != nil {
 		return err
 	}
-	d.look()
+	d.Look()
 	return errGone
 }
 

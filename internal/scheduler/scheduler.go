@@ -107,7 +107,7 @@ func (s *Scheduler) own(ctx context.Context) error {
 				for _, e := range r.KVs {
 					set[strings.TrimPrefix(e.Key, prefix)] = true
 				}
-				s.look()
+				s.Look()
 				return nil
 			}, func(b kv.Batch) error {
 				mu.Lock()
@@ -119,7 +119,7 @@ func (s *Scheduler) own(ctx context.Context) error {
 						set[name] = true
 					}
 				}
-				s.look()
+				s.Look()
 				return nil
 			})
 		})
@@ -128,7 +128,7 @@ func (s *Scheduler) own(ctx context.Context) error {
 	follow(store.OwnerPrefix, claims)
 	g.Go(func() error {
 		err := store.Records[tenant.Record](s.Store, tenant.RecordPrefix).Follow(ctx, nil,
-			func(r store.Record[tenant.Record], gone bool) error { s.look(); return nil })
+			func(r store.Record[tenant.Record], gone bool) error { s.Look(); return nil })
 		return err
 	})
 	g.Go(func() error {
@@ -156,7 +156,8 @@ func (s *Scheduler) own(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (s *Scheduler) look() {
+// Look has the scheduler see at once whether there is other work to own, as when the tenant file was read again.
+func (s *Scheduler) Look() {
 	select {
 	case s.kick <- struct{}{}:
 	default:
@@ -266,7 +267,7 @@ func (s *Scheduler) claim(ctx context.Context, w string, start func(context.Cont
 		s.mu.Lock()
 		delete(s.owned, w)
 		s.mu.Unlock()
-		s.look()
+		s.Look()
 	}()
 	return nil
 }

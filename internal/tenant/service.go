@@ -83,6 +83,9 @@ func New(c Config) (*Service, error) {
 	if _, err := s.readFile(); err != nil {
 		return s, err
 	}
+	if len(s.file.Tenants) == 0 {
+		return s, fmt.Errorf("%w: %s has no tenant", ErrFile, s.path)
+	}
 	return s, nil
 }
 
@@ -103,9 +106,6 @@ func (s *Service) readFile() (string, error) {
 			errs = append(errs, fmt.Errorf("%s:%d: %s %s", s.path, p.Line, p.Short, p.Hint))
 		}
 	}
-	if len(tf.Tenants) == 0 {
-		errs = append(errs, fmt.Errorf("%s: there is no tenant", s.path))
-	}
 	if len(errs) > 0 {
 		return "", fmt.Errorf("%w: %w", ErrFile, errors.Join(errs...))
 	}
@@ -113,6 +113,13 @@ func (s *Service) readFile() (string, error) {
 	defer s.mu.Unlock()
 	s.file = tf
 	return string(text), nil
+}
+
+// Refresh reads the tenant file again, so that Names and Interested tell of the tenants that it has now. Those
+// that are loaded stay as they are until they are reconfigured.
+func (s *Service) Refresh() error {
+	_, err := s.readFile()
+	return err
 }
 
 // keepTexts bounds how many texts of the tenant file are kept parsed: tenants may be at different ones.
