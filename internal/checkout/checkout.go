@@ -322,8 +322,8 @@ func (l *loader) host(connection string, r *repository) string {
 	return connection
 }
 
-// Path is where the file of a problem or definition is, for people: relative to the present folder, where it is
-// below that.
+// Path is where the file of a problem or definition is, for people: relative to the present folder, where that is
+// shorter.
 func (s *Set) Path(src config.Source) string {
 	if src.Project.Name == "" {
 		return src.Path
@@ -338,13 +338,14 @@ func (s *Set) Path(src config.Source) string {
 	return strings.TrimPrefix(src.Project.Name+"/"+src.Path, "/")
 }
 
+// shorten is a path from where we are, unless that is the longer one.
 func shorten(path string) string {
 	wd, err := os.Getwd()
 	if err != nil {
 		return path
 	}
 	rel, err := filepath.Rel(wd, path)
-	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+	if err != nil || len(rel) > len(path) {
 		return path
 	}
 	return filepath.ToSlash(rel)

@@ -3,7 +3,6 @@ package checkout
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -196,14 +195,6 @@ func (m *mention) warning(defined []string) config.Problem {
 	p := m.file.Problem(m.object, m.declared, m.at, problemNames[m.kind],
 		fmt.Sprintf("the %s %q is in no repository that was given%s", strings.ReplaceAll(m.kind, "-", " "), m.name, times))
 	p.Severity = config.Warning
-	p.Hint = cmp.Or(config.Suggest(m.name, slices.Sorted(maps.Keys(set(defined)))), "give the repository that has it, too")
+	p.Hint = cmp.Or(config.Suggest(m.name, defined), "give the repository that has it, too")
 	return p.In(m.file.Source)
-}
-
-func set(list []string) map[string]bool {
-	out := make(map[string]bool, len(list))
-	for _, s := range list {
-		out[s] = true
-	}
-	return out
 }

@@ -61,7 +61,7 @@ const (
 func find(ctx context.Context, o Options) ([]*repository, error) {
 	paths := o.Paths
 	if len(paths) == 0 {
-		paths = []string{"."}
+		paths = []string{here()}
 	}
 	var out []*repository
 	seen := map[string]bool{}
@@ -85,6 +85,24 @@ func find(ctx context.Context, o Options) ([]*repository, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// here is what is meant where no path is given: the folder that we are in, or, where nothing is in or below it, the
+// working tree that it is in.
+func here() string {
+	dir, err := filepath.Abs(".")
+	if err != nil {
+		return "."
+	}
+	if found, err := below(spec{dir: dir}); err == nil && len(found) > 0 {
+		return "."
+	}
+	for d := filepath.Dir(dir); d != filepath.Dir(d); d = filepath.Dir(d) {
+		if exists(d, ".git") {
+			return d
+		}
+	}
+	return "."
 }
 
 // below is the repository at a path, or those below it.
@@ -182,11 +200,11 @@ func gitDir(tree string) string {
 	if err != nil {
 		return dir
 	}
-	if c := strings.TrimSpace(string(common)); filepath.IsAbs(c) {
-		return c
-	} else {
-		return filepath.Join(dir, c)
+	shared := strings.TrimSpace(string(common))
+	if !filepath.IsAbs(shared) {
+		shared = filepath.Join(dir, shared)
 	}
+	return shared
 }
 
 // match finds the repository of a project of the tenant file: by its whole name, else by what is near to it. Nil: it
