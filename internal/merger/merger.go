@@ -232,7 +232,7 @@ func (w *work) one(ctx context.Context, op pipeline.MergeOp) (pipeline.Commit, e
 	if when.IsZero() {
 		when = w.req.Time
 	}
-	r, err := mergeOp(ctx, g, op, base, tip, when)
+	r, err := w.repos.memo.merge(ctx, g, op, base, tip, when)
 	if err != nil {
 		return pipeline.Commit{}, fmt.Errorf("%s: %w", what, err)
 	}

@@ -20,6 +20,7 @@ import (
 type Repos struct {
 	dir    string
 	forges *forge.Set
+	memo   memo
 
 	mu    sync.Mutex
 	repos map[change.Project]*repo
