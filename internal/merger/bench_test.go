@@ -38,13 +38,15 @@ func (d *depot) Remote(change.Project) forge.Remote { return forge.Remote{URL: d
 func newDepot(b *testing.B, changes int) *depot {
 	b.Helper()
 	d := &depot{dir: filepath.Join(b.TempDir(), "project.git")}
-	git := func(in string, args ...string) {
+	git := func(in string, args ...string) string {
 		cmd := exec.Command("git", append([]string{"--git-dir", d.dir}, args...)...)
 		cmd.Stdin = strings.NewReader(in)
 		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null")
-		if out, err := cmd.CombinedOutput(); err != nil {
+		out, err := cmd.CombinedOutput()
+		if err != nil {
 			b.Fatalf("git %v: %v\n%s", args, err, out)
 		}
+		return string(out)
 	}
 	git("", "init", "-q", "--bare", "-b", "master", d.dir)
 	var s strings.Builder
@@ -64,6 +66,9 @@ func newDepot(b *testing.B, changes int) *depot {
 			Files: []string{"file"}, Open: true, Current: true, Message: "change " + n})
 	}
 	git(s.String(), "fast-import", "--quiet")
+	for i, line := range strings.Split(strings.TrimSpace(git("", "for-each-ref", "--sort=version:refname", "--format=%(objectname)", "refs/changes")), "\n") {
+		d.changes[i].Commit = line
+	}
 	return d
 }
 
@@ -92,18 +97,18 @@ func BenchmarkGateReset(b *testing.B) {
 		b.StopTimer()
 		m := newMerger(b, d)
 		g := &gate{m: m, s: &pipeline.State{}, sem: &pipeline.Semaphores{}}
-		g.step(b, &pipeline.Reconfigure{
+		g.step(&pipeline.Reconfigure{
 			Settings: pipeline.Settings{Name: "gate", Manager: pipeline.Dependent, AllowOtherConnections: true},
 			Tenant: pipeline.Tenant{Name: "t", Layout: "l", Projects: map[string]pipeline.Project{
 				project.Canonical(): {Project: project, InPipeline: true, MergeMode: "merge"}}},
 		})
 		for _, c := range d.changes {
-			g.step(b, &pipeline.Trigger{Event: event.Event{ID: c.Number}, Key: c.Key(), Changes: []*change.Change{c}, Match: true})
+			g.step(&pipeline.Trigger{Event: event.Event{ID: c.Number}, Key: c.Key(), Changes: []*change.Change{c}, Match: true})
 		}
 		g.merge(b)
 		g.configure(b)
 		b.StartTimer()
-		g.step(b, &pipeline.BuildEnded{Build: g.head, Result: pipeline.Failure})
+		g.step(&pipeline.BuildEnded{Build: g.head, Result: pipeline.Failure})
 		g.merge(b)
 	}
 	b.ReportMetric(items-1, "items-merged-again")
@@ -120,7 +125,7 @@ type gate struct {
 	head   pipeline.BuildID
 }
 
-func (g *gate) step(b *testing.B, in pipeline.Input) {
+func (g *gate) step(in pipeline.Input) {
 	g.inputs++
 	effects, _ := pipeline.Step(g.s, g.sem, pipeline.Meta{Now: time.Unix(1_700_000_000+int64(g.inputs), 0), Seed: fmt.Sprint(g.inputs)}, in)
 	for _, e := range effects {
@@ -135,7 +140,6 @@ func (g *gate) step(b *testing.B, in pipeline.Input) {
 			}
 		}
 	}
-	_ = b
 }
 
 // merge makes all merges that are asked for, four at once, as a merger does.
@@ -155,7 +159,7 @@ func (g *gate) merge(b *testing.B) {
 		if in.Conflict != "" {
 			b.Fatal(in.Conflict)
 		}
-		g.step(b, in)
+		g.step(in)
 	}
 }
 
@@ -163,7 +167,7 @@ func (g *gate) configure(b *testing.B) {
 	for len(g.asked) > 0 {
 		e := g.asked[0]
 		g.asked = g.asked[1:]
-		g.step(b, &pipeline.Configured{Item: e.Item, Buildset: e.Buildset, Layout: "l", Graph: &job.Graph{Jobs: []*job.Job{{ID: "test", Name: "test", Voting: true, Attempts: 1}}}})
+		g.step(&pipeline.Configured{Item: e.Item, Buildset: e.Buildset, Layout: "l", Graph: &job.Graph{Jobs: []*job.Job{{ID: "test", Name: "test", Voting: true, Attempts: 1}}}})
 	}
 }
 
@@ -176,7 +180,7 @@ func BenchmarkMerges(b *testing.B) {
 	for round := 0; b.Loop(); round++ {
 		req := &pipeline.Merge{Item: "i", Buildset: "b", Time: time.Unix(1_700_000_000+int64(round), 0)}
 		for _, c := range d.changes {
-			req.Operations = append(req.Operations, pipeline.MergeOp{Key: c.Key(), Project: project, Branch: "master", Ref: c.Ref, Mode: "merge",
+			req.Operations = append(req.Operations, pipeline.MergeOp{Key: c.Key(), Project: project, Branch: "master", Ref: c.Ref, Commit: c.Commit, Mode: "merge",
 				Number: c.Number, Patchset: c.Patchset, Time: req.Time})
 		}
 		out, err := m.Merge(b.Context(), req)

@@ -151,7 +151,7 @@ type work struct {
 func (w *work) fetch(ctx context.Context) error {
 	refs := map[change.Project][]string{}
 	for _, op := range w.req.Operations {
-		if !w.req.Refs && op.Ref != "" {
+		if !w.req.Refs && op.Ref != "" && !w.has(ctx, op) {
 			refs[op.Project] = append(refs[op.Project], op.Ref)
 		} else if refs[op.Project] == nil {
 			refs[op.Project] = []string{}
@@ -178,6 +178,16 @@ func (w *work) fetch(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// has tells whether the change is here already, so that only the branches need to be asked for: a gate that
+// starts over brings the same changes again and again.
+func (w *work) has(ctx context.Context, op pipeline.MergeOp) bool {
+	if op.Commit == "" {
+		return false
+	}
+	g, err := w.repos.repo(op.Project)
+	return err == nil && g.has(ctx, op.Commit)
 }
 
 // unknownRef tells whether a fetch ended because the remote has no such ref.
@@ -223,7 +233,9 @@ func (w *work) one(ctx context.Context, op pipeline.MergeOp) (pipeline.Commit, e
 			return pipeline.Commit{}, err
 		}
 	}
-	if has, err := g.Has(ctx, tip); err != nil {
+	if w.has(ctx, op) {
+		// asked before
+	} else if has, err := g.Has(ctx, tip); err != nil {
 		return pipeline.Commit{}, err
 	} else if !has {
 		return pipeline.Commit{}, conflict{fmt.Sprintf("%s: the forge has no commit %s", what, tip)}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/forge"
@@ -34,6 +35,29 @@ type repo struct {
 	// running is the fetch in progress; next, the one that begins after it and serves everybody who came
 	// meanwhile.
 	running, next *fetch
+	// here are commits that were found, and when.
+	here map[string]time.Time
+}
+
+// has tells whether a commit is here. What was found once is not looked for again for as long as merges are
+// remembered.
+func (x *repo) has(ctx context.Context, commit string) bool {
+	x.mu.Lock()
+	at, known := x.here[commit]
+	x.mu.Unlock()
+	if known && time.Since(at) < memory {
+		return true
+	}
+	if has, err := x.Has(ctx, commit); err != nil || !has {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.here == nil || len(x.here) >= remembered {
+		x.here = map[string]time.Time{}
+	}
+	x.here[commit] = time.Now()
+	return true
 }
 
 type fetch struct {
