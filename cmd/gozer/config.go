@@ -221,6 +221,9 @@ func (w *where) choose(t *checkout.Tenant, job string) (layout.Section, []layout
 		}
 		project = p.Canonical()
 	}
+	if known := append(t.Layout.Jobs(), "noop"); job != "" && !slices.Contains(known, job) {
+		return layout.Section{}, nil, fmt.Errorf("there is no job %q%s", job, hint(config.Suggest(job, known)))
+	}
 	def := map[string]string{}
 	for _, p := range t.Projects {
 		def[p.Canonical()] = p.Default
@@ -264,10 +267,6 @@ func (w *where) choose(t *checkout.Tenant, job string) (layout.Section, []layout
 		return layout.Section{}, nil, fmt.Errorf("there is no branch %q; %s%s", w.branch, listed("branches", branches), hint(config.Suggest(w.branch, branches)))
 	case job == "":
 		return layout.Section{}, nil, fmt.Errorf("nothing runs in pipeline %s on branch %s", w.pipeline, w.branch)
-	}
-	known := append(t.Layout.Jobs(), "noop")
-	if !slices.Contains(known, job) {
-		return layout.Section{}, nil, fmt.Errorf("there is no job %q%s", job, hint(config.Suggest(job, known)))
 	}
 	return layout.Section{}, nil, fmt.Errorf("job %s is defined, but nothing runs it there: %s%s", job,
 		"no project-pipeline names it", hint("leave out --project, --branch or --pipeline to see where it runs"))

@@ -24,16 +24,16 @@ func configDiff() *cobra.Command {
 	var with []string
 	var all, exitCode bool
 	cmd := &cobra.Command{
-		Use: "diff A [B]", Short: "Tell which frozen jobs a change to the configuration alters, and how", Args: cobra.RangeArgs(1, 2),
+		Use: "diff [A [B]]", Short: "Tell which frozen jobs a change to the configuration alters, and how", Args: cobra.MaximumNArgs(2),
 		Long: `Loads the configuration twice, freezes the jobs of every project, branch and pipeline, and shows which of them come,
 go or differ, attribute by attribute. Jobs that change in the same way are told together.
 
-A and B are folders (as for check), or revisions of the repository that you are in. Without B it is the folder that
-you are in, as it is. Repositories that both sides need, such as the one with the base jobs, are given by --with.
+A and B are folders (as for check), or revisions of the repository that you are in. Without A it is HEAD, and without B
+the folder that you are in, as it is. Repositories that both sides need, such as the one with the base jobs, are given by --with.
 
 Problems that only B has are told, too: with one of severity error the command exits with 1. With --exit-code it does
 so for any difference.`,
-		Example: `  gozer config diff HEAD                         what my uncommitted changes alter
+		Example: `  gozer config diff                              what my uncommitted changes alter
   gozer config diff main my-topic
   gozer config diff origin/main --with ../project-config
   gozer config diff project-config@HEAD~1 project-config --with ~/src/opendev
@@ -51,9 +51,7 @@ so for any difference.`,
 		if format != "text" && format != "json" {
 			return unknownFormat(format, []string{"text", "json"})
 		}
-		if len(args) == 1 {
-			args = append(args, ".")
-		}
+		args = append(args, []string{"HEAD", "."}[len(args):]...)
 		sides := [2]*checkout.Set{}
 		tenants := [2]*checkout.Tenant{}
 		for i, a := range args {
