@@ -33,11 +33,11 @@ import (
 
 // runFlags are those of gozer run.
 type runFlags struct {
-	server                          serverFlags
-	local                           checkoutFlags
-	where                           where
-	change, build, data, ansibleDir string
-	keep, keepFailed, clean         bool
+	server                               serverFlags
+	local                                checkoutFlags
+	where                                where
+	change, ref, build, data, ansibleDir string
+	keep, keepFailed, clean              bool
 }
 
 func runCommand() *cobra.Command {
@@ -46,7 +46,7 @@ func runCommand() *cobra.Command {
 		Use: "run JOB [PATH...]", Short: "Run one job on this machine", GroupID: "local",
 		Long: `Runs one frozen job here, on sandbox nodes, by the same executor that a server has, and without secrets.
 
-With --change or --build the job and its sources are those of a build that a server ran: the same frozen job on
+With --change, --ref or --build the job and its sources are those of a build that a server ran: the same frozen job on
 the same speculative commits, which are fetched and merged again. Without, they come from checkouts as they are,
 committed or not: PATH and the flags are those of gozer config.
 
@@ -64,6 +64,7 @@ is told at the end. The exit code is 0 where the job succeeds, 1 where it does n
 	fl.StringVar(&f.server.url, "server", envOr("GOZER_SERVER", "http://127.0.0.1:8090"), "address of the server ($GOZER_SERVER)")
 	fl.StringVar(&f.server.token, "token", os.Getenv("GOZER_TOKEN"), "your token, where the server wants one ($GOZER_TOKEN)")
 	fl.StringVar(&f.change, "change", "", "the newest build of the job for this change")
+	fl.StringVar(&f.ref, "ref", "", "the newest build of the job for this ref, such as refs/heads/main")
 	fl.StringVar(&f.build, "build", "", "this build")
 	fl.StringVar(&f.data, "data", "", "JSON file with what the jobs returned that this one depends on")
 	fl.StringVar(&f.ansibleDir, "ansible-dir", defaultAnsibleDir(), "where gozer ansible install put Ansible")
@@ -76,6 +77,7 @@ is told at the end. The exit code is 0 where the job succeeds, 1 where it does n
 		}
 		return nil
 	}
+	cmd.MarkFlagsMutuallyExclusive("change", "ref", "build", "clean")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if f.clean {
 			return cleanRuns(cmd)
@@ -122,7 +124,7 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) error {
 	}()
 	var r *pipeline.Recipe
 	var remotes map[string]string
-	if f.change != "" || f.build != "" {
+	if f.change != "" || f.ref != "" || f.build != "" {
 		r, remotes, err = f.fromServer(cmd, args)
 	} else {
 		r, remotes, err = f.fromCheckouts(cmd, args, dir)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,8 +58,8 @@ func (f *runFlags) fromServer(cmd *cobra.Command, args []string) (*pipeline.Reci
 
 func (f *runFlags) newestBuild(ctx context.Context, c *api.Client, tenant, job string) (string, error) {
 	number, patchset, _ := strings.Cut(f.change, ",")
-	q := url.Values{"job_name": {job}, "change": {number}, "limit": {"1"}}
-	for name, v := range map[string]string{"patchset": patchset, "project": f.where.project, "pipeline": f.where.pipeline, "branch": f.where.branch} {
+	q := url.Values{"job_name": {job}, "limit": {"1"}}
+	for name, v := range map[string]string{"change": number, "patchset": patchset, "ref": f.ref, "project": f.where.project, "pipeline": f.where.pipeline, "branch": f.where.branch} {
 		if v != "" {
 			q.Set(name, v)
 		}
@@ -68,7 +69,7 @@ func (f *runFlags) newestBuild(ctx context.Context, c *api.Client, tenant, job s
 		return "", err
 	}
 	if len(list) == 0 {
-		return "", fmt.Errorf("tenant %s has no finished build of job %s for change %s; to run it on checkouts, leave --change out", tenant, job, f.change)
+		return "", fmt.Errorf("tenant %s has no finished build of job %s for %s; to run it on checkouts, leave --change and --ref out", tenant, job, cmp.Or(f.ref, "change "+f.change))
 	}
 	return list[0].UUID, nil
 }

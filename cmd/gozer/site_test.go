@@ -41,6 +41,12 @@ const siteConfig = `- pipeline:
 // newSite starts one. app are the files of project app.
 func newSite(t *testing.T, app map[string]string) *site {
 	t.Helper()
+	return newSiteWith(t, app, nil, allRoles)
+}
+
+// newSiteWith starts one with other settings, in some roles.
+func newSiteWith(t *testing.T, app map[string]string, adjust func(*settings.Settings), roles []string) *site {
+	t.Helper()
 	if err := sandbox.Check(t.Context()); err != nil {
 		t.Skip(err)
 	}
@@ -61,10 +67,15 @@ func newSite(t *testing.T, app map[string]string) *site {
 		Providers:   []settings.Provider{{Name: "sandbox", Driver: "sandbox", Labels: []settings.Label{{Name: "small", Max: 4}}}},
 		Ansible:     settings.Ansible{Dir: defaultAnsibleDir()},
 	}
+	if adjust != nil {
+		adjust(s.set)
+	}
 	if err := s.set.Finish(dir); err != nil {
 		t.Fatal(err)
 	}
-	s.serve()
+	p := s.serveRoles(s.set, roles)
+	s.forge = strings.TrimSuffix(s.set.Root, "/") + strings.TrimSuffix(mountPoint("local"), "/")
+	s.admin = p.forges.For("local").(interface{ AdminPassword() string }).AdminPassword()
 	s.push("config", map[string]string{"zuul.yaml": siteConfig})
 	s.push("app", app)
 	return s
@@ -81,12 +92,12 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// serve runs the server until the end of the test.
-func (s *site) serve() {
+// serveRoles runs a server until the end of the test.
+func (s *site) serveRoles(set *settings.Settings, roles []string) *process {
 	s.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	log := newLogger(os.Stderr, settings.Log{Level: "error"})
-	p, err := open(ctx, s.set, allRoles, log)
+	p, err := open(ctx, set, roles, log)
 	if err != nil {
 		stop()
 		s.Fatal(err)
@@ -106,8 +117,7 @@ func (s *site) serve() {
 		ended <- nil
 		s.Fatalf("the server ended: %v", err)
 	}
-	s.forge = strings.TrimSuffix(s.set.Root, "/") + strings.TrimSuffix(mountPoint("local"), "/")
-	s.admin = p.forges.For("local").(interface{ AdminPassword() string }).AdminPassword()
+	return p
 }
 
 func (s *site) write(path, text string, mode os.FileMode) {

@@ -93,16 +93,22 @@ func (l *Logs) Attach(ctx context.Context, build, name string, r io.Reader) erro
 	if err := checkBuild(build); err != nil {
 		return err
 	}
-	if strings.ContainsAny(name, "/\\") || strings.HasPrefix(name, ".") {
+	if !fileName(name) {
 		return fmt.Errorf("%q is no file name", name)
 	}
 	return l.upload(ctx, blobName(build, name), r)
 }
 
+// fileName tells whether a name is that of one file, and leads nowhere else.
+func fileName(name string) bool { return !strings.ContainsAny(name, "/\\") && !strings.HasPrefix(name, ".") }
+
 // Attached opens a file kept by Attach. ErrNotFound where there is none.
 func (l *Logs) Attached(ctx context.Context, build, name string) (io.ReadCloser, error) {
 	if err := checkBuild(build); err != nil {
 		return nil, err
+	}
+	if !fileName(name) {
+		return nil, ErrNotFound
 	}
 	r, err := l.cfg.Bucket.NewReader(ctx, blobName(build, name), nil)
 	return r, notFound(err)

@@ -314,3 +314,17 @@ func TestFailure(t *testing.T) {
 		t.Errorf("%+v, %v", f, err)
 	}
 }
+
+func TestAttachedFilesStayInTheirFolder(t *testing.T) {
+	l := newLogs(t)
+	for _, build := range []string{"aa1", "aa2"} {
+		if err := l.Attach(t.Context(), build, "x.json", strings.NewReader("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"../aa2/x.json", "..", `..\x`, ".hidden"} {
+		if _, err := l.Attached(t.Context(), "aa1", name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
