@@ -84,6 +84,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	g.Go(func() error { return s.serveConfigure(ctx) })
 	g.Go(func() error { return s.serveRefetch(ctx) })
 	g.Go(func() error { return s.serveRequeue(ctx) })
+	g.Go(func() error { return s.sweep(ctx) })
 	return g.Wait()
 }
 

@@ -48,12 +48,15 @@ func (s *Store) PutBlob(ctx context.Context, data []byte) (name string, err erro
 	if len(data) > maxBlob {
 		return "", fmt.Errorf("keep a blob of %d bytes: the limit is %d: %w", len(data), maxBlob, kv.ErrTooLarge)
 	}
-	r, err := s.kv.Range(ctx, kv.Query{Key: blobKey(name), KeysOnly: true})
+	// The blob itself, and beside it whether it is about to be swept.
+	r, err := s.kv.Range(ctx, kv.Query{Prefix: blobKey(name), Limit: 2, KeysOnly: true})
 	if err != nil {
 		return "", fmt.Errorf("look for blob %s: %w", name, err)
 	}
-	if len(r.KVs) > 0 {
-		return name, nil
+	if len(r.KVs) > 0 && r.KVs[0].Key == blobKey(name) {
+		if ok, err := s.spared(ctx, r.KVs, blobKey(name)); err != nil || ok {
+			return name, err
+		}
 	}
 	packed := coders().enc.EncodeAll(data, []byte{'z'})
 	if len(packed) <= chunk {

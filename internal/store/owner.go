@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,9 +40,15 @@ type Leased interface{ Lease() kv.LeaseID }
 
 // Join writes the member's record under the session's lease; again to change it.
 func (s *Store) Join(ctx context.Context, ses Leased, m Member) error {
-	m.Reads, m.Writes = Format, Format
+	format, err := s.readFormat(ctx)
+	if err != nil {
+		return fmt.Errorf("join as %s %s: %w", m.Role, m.ID, err)
+	}
+	m.Reads = s.format
+	m.Writes, _ = strconv.Atoi(string(format.Value))
 	m.Host, m.Version = cmp.Or(m.Host, s.host), cmp.Or(m.Version, s.version)
-	_, err := s.Write(ctx, Fence{}, kv.PutLease(MemberPrefix(m.Role)+seg(m.ID), encode(m), ses.Lease()))
+	// Under the format as it was read: it may be raised at this moment, beyond what this program knows.
+	_, err = s.WriteIf(ctx, Fence{}, []kv.Cmp{kv.Unchanged(formatKey, format.Mod)}, kv.PutLease(MemberPrefix(m.Role)+seg(m.ID), encode(m), ses.Lease()))
 	if err != nil {
 		return fmt.Errorf("join as %s %s: %w", m.Role, m.ID, err)
 	}

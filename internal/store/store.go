@@ -50,6 +50,8 @@ type Config struct {
 	Random io.Reader
 	// Host and Version are what members that name none are registered with.
 	Host, Version string
+	// Format is the newest format that this process reads; 0 is Format. Only a test has reason to set it.
+	Format int
 	// Sleep waits between attempts, until d has passed or ctx ends; nil does. A simulation has no time.
 	Sleep func(ctx context.Context, d time.Duration)
 }
@@ -59,6 +61,7 @@ type Store struct {
 	kv            kv.Store
 	log           *slog.Logger
 	host, version string
+	format        int
 
 	random io.Reader
 	sleep  func(context.Context, time.Duration)
@@ -75,25 +78,19 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Sleep == nil {
 		c.Sleep = sleep
 	}
-	s := &Store{kv: c.KV, log: c.Log, random: c.Random, sleep: c.Sleep, host: c.Host, version: c.Version}
-	const key = "/meta/format"
+	s := &Store{kv: c.KV, log: c.Log, random: c.Random, sleep: c.Sleep, host: c.Host, version: c.Version, format: c.Format}
+	if s.format == 0 {
+		s.format = Format
+	}
 	_, _, err := c.KV.Commit(ctx, kv.Txn{
-		If:   []kv.Cmp{kv.Missing(key)},
-		Then: []kv.Op{kv.Put(key, []byte(strconv.Itoa(Format)))},
+		If:   []kv.Cmp{kv.Missing(formatKey)},
+		Then: []kv.Op{kv.Put(formatKey, []byte(strconv.Itoa(s.format)))},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("stamp the store with format %d: %w", Format, err)
+		return nil, fmt.Errorf("stamp the store with format %d: %w", s.format, err)
 	}
-	e, _, err := kv.Get(ctx, c.KV, key)
-	if err != nil {
-		return nil, fmt.Errorf("read the format of the store: %w", err)
-	}
-	got, err := strconv.Atoi(string(e.Value))
-	if err != nil || got > Format {
-		return nil, fmt.Errorf("the data are of format %s, this gozer knows formats up to %d; "+
-			"start the newer gozer, or another data folder: %w", e.Value, Format, ErrFormat)
-	}
-	return s, nil
+	_, err = s.readFormat(ctx)
+	return s, err
 }
 
 // KV is the space below.
