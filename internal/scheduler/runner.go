@@ -45,9 +45,9 @@ type Runner struct {
 // Place names a pipeline.
 type Place struct{ Tenant, Pipeline string }
 
-// run works until ctx ends or the claim is lost. Where the outcome of a write is not known, it reads the
+// Run works until ctx ends or the claim is lost. Where the outcome of a write is not known, it reads the
 // state again: the inputs that were not consumed are still there.
-func (r *Runner) run(ctx context.Context) error {
+func (r *Runner) Run(ctx context.Context) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		began := time.Now()
 		err := r.serve(ctx)

@@ -220,7 +220,7 @@ func (s *Scheduler) wanted(ctx context.Context) (map[string]func(context.Context
 			out[work("pipeline", t, p)] = func(ctx context.Context, f store.Fence) error {
 				rn := &Runner{Store: s.Store, Log: s.Log.With("tenant", t, "pipeline", p), Tenant: t, Name: p, Fence: f,
 					Others: func(ctx context.Context, global bool) ([]Place, error) { return s.others(ctx, t, global) }, Stepped: s.Stepped}
-				return rn.run(ctx)
+				return rn.Run(ctx)
 			}
 		}
 	}
