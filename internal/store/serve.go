@@ -1,15 +1,18 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/google/btree"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gozer-ci/gozer/internal/kv"
@@ -72,7 +75,8 @@ func Serve(ctx context.Context, s *Store, c ServeConfig, handle func(ctx context
 		s: s, c: c, handle: handle,
 		requests: map[string]waiting{}, claims: map[string]string{}, tasks: map[string]*running{},
 		signals: map[string]map[string]string{}, pauses: map[string]pause{},
-		kick: make(chan struct{}, 1),
+		queue: btree.NewG(16, waiting.before),
+		kick:  make(chan struct{}, 1),
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return sv.follow(gctx) })
@@ -94,6 +98,7 @@ func Serve(ctx context.Context, s *Store, c ServeConfig, handle func(ctx context
 }
 
 type waiting struct {
+	name        string
 	req         *Request
 	create, mod int64
 }
@@ -117,8 +122,10 @@ type server struct {
 
 	mu       sync.Mutex
 	ready    int // how many of the three prefixes have been read once
+	lost     int // races for requests in a row, in a way: see next
 	requests map[string]waiting
-	claims   map[string]string // by request: who has it
+	queue    *btree.BTreeG[waiting] // the same, in the order in which they are taken
+	claims   map[string]string      // by request: who has it
 	tasks    map[string]*running
 	signals  map[string]map[string]string // by request, what was said before it was claimed
 	pauses   map[string]pause
@@ -186,13 +193,16 @@ func (sv *server) onRequest(r Record[Request], gone bool) error {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
 	if gone {
-		delete(sv.requests, r.Name)
-		delete(sv.pauses, r.Name)
+		sv.forget(r.Name)
 		if t := sv.tasks[r.Name]; t != nil && !t.task.ended() {
 			t.cancel(ErrCancelled)
 		}
 	} else {
-		sv.requests[r.Name] = waiting{&r.Value, r.Create, r.Mod}
+		p, paused := sv.pauses[r.Name]
+		sv.keep(waiting{r.Name, &r.Value, r.Create, r.Mod})
+		if paused {
+			sv.pauses[r.Name] = p
+		}
 	}
 	sv.wake()
 	return nil
@@ -269,7 +279,8 @@ func (sv *server) loop(ctx context.Context) error {
 	}
 }
 
-// next chooses the request to take, if there is one and room for it.
+// next chooses the request to take, if there is one and room for it: the first, or, after races that were
+// lost, one of the first, so that workers who want the same do not all try for the same again.
 func (sv *server) next() (string, waiting) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
@@ -279,31 +290,44 @@ func (sv *server) next() (string, waiting) {
 	if sv.c.Slots != nil && sv.c.Slots(len(sv.tasks)) <= 0 {
 		return "", waiting{}
 	}
-	var best string
-	var bw waiting
 	now := time.Now()
-	for name, w := range sv.requests {
-		if by := sv.claims[name]; (by != "" && by != sv.c.Owner) || sv.tasks[name] != nil || now.Before(sv.pauses[name].until) {
-			continue
+	var can []waiting
+	most := 1 + sv.lost
+	sv.queue.Ascend(func(w waiting) bool {
+		if by := sv.claims[w.name]; (by != "" && by != sv.c.Owner) || sv.tasks[w.name] != nil || now.Before(sv.pauses[w.name].until) {
+			return true
 		}
-		if sv.c.Accept != nil && !sv.c.Accept(w.req) {
-			continue
+		if sv.c.Accept == nil || sv.c.Accept(w.req) {
+			can = append(can, w)
 		}
-		if bw.req == nil || w.before(bw) || (!bw.before(w) && name < best) {
-			best, bw = name, w
-		}
+		return len(can) < most
+	})
+	if len(can) == 0 {
+		return "", waiting{}
 	}
-	return best, bw
+	w := can[rand.IntN(len(can))]
+	return w.name, w
 }
 
+// before is the order in which requests are taken.
 func (w waiting) before(v waiting) bool {
-	if w.req.Priority != v.req.Priority {
-		return w.req.Priority < v.req.Priority
+	return cmp.Or(cmp.Compare(w.req.Priority, v.req.Priority), cmp.Compare(w.create, v.create),
+		cmp.Compare(w.req.Order, v.req.Order), cmp.Compare(w.name, v.name)) < 0
+}
+
+// keep takes a request in, in place of what was known of it; forget, out. The lock is held.
+func (sv *server) keep(w waiting) {
+	sv.forget(w.name)
+	sv.requests[w.name] = w
+	sv.queue.ReplaceOrInsert(w)
+}
+
+func (sv *server) forget(name string) {
+	if w, ok := sv.requests[name]; ok {
+		sv.queue.Delete(w)
+		delete(sv.requests, name)
 	}
-	if w.create != v.create {
-		return w.create < v.create
-	}
-	return w.req.Order < v.req.Order
+	delete(sv.pauses, name)
 }
 
 // Take claims a request for a worker, in a transaction that counts the beginning. nil where somebody else
@@ -336,14 +360,18 @@ func (s *Store) Take(ctx context.Context, ses Leased, owner string, r Record[Req
 // claim takes the request and begins with it; losing the race is no error.
 func (sv *server) claim(ctx context.Context, name string, w waiting) error {
 	t, err := sv.s.Take(ctx, sv.c.Session, sv.c.Owner, Record[Request]{Name: name, Value: *w.req, Create: w.create, Mod: w.mod})
-	if err != nil || t == nil {
-		// Not known, or somebody else was first: the watches will tell.
+	if err != nil {
 		sv.pauseFor(name)
 		return err
+	}
+	if t == nil { // somebody else was first: the watches will tell
+		sv.yieldOn(name)
+		return nil
 	}
 	t.Lost = sv.c.Once && t.Request.Began > 1
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
+	sv.lost = 0
 	sv.claims[name] = sv.c.Owner // the watch will say so too
 	tctx, cancel := context.WithCancelCause(ctx)
 	run := &running{t, cancel}
@@ -368,8 +396,7 @@ func (sv *server) run(ctx context.Context, name string, r *running) {
 	sv.mu.Lock()
 	delete(sv.tasks, name)
 	if r.task.ended() {
-		delete(sv.requests, name)
-		delete(sv.pauses, name)
+		sv.forget(name)
 	}
 	sv.mu.Unlock()
 	sv.wake()
@@ -398,6 +425,19 @@ func (sv *server) pauseFor(name string) {
 	p := sv.pauses[name]
 	d := min(100*time.Millisecond<<min(p.tries, 10), 10*time.Second)
 	sv.pauses[name] = pause{p.tries + 1, time.Now().Add(d)}
+	time.AfterFunc(d, sv.wake)
+}
+
+// mostLost bounds among how many requests a worker chooses that loses races.
+const mostLost = 31
+
+// yieldOn leaves a request to somebody else for a moment.
+func (sv *server) yieldOn(name string) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.lost = min(2*sv.lost+1, mostLost)
+	const d = 50 * time.Millisecond
+	sv.pauses[name] = pause{sv.pauses[name].tries, time.Now().Add(d)}
 	time.AfterFunc(d, sv.wake)
 }
 
