@@ -54,6 +54,7 @@ chaos: bin/gozer ## such a cluster under load while its processes are killed and
 .PHONY: bench
 bench: bin/gozer ansible ## measure, and print tables with their conditions
 	@bin/gozer config bench --git
+	@bin/gozer cluster failover
 	@go test -run '^$$' -bench . -benchtime 2s ./internal/...
 
 RUNS ?= 25000

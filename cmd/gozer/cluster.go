@@ -42,7 +42,7 @@ Logs and configuration of each process: %[3]s
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder for everything (a new one, removed at the end)")
 	cmd.Flags().DurationVar(&lease, "lease", 4*time.Second, "how long the claims of a process that died hold")
-	cmd.AddCommand(chaosCommand())
+	cmd.AddCommand(chaosCommand(), failoverCommand())
 	return cmd
 }
 
