@@ -43,7 +43,7 @@ func openGroups(name string) (*groups, error) {
 			return nil, err
 		}
 		*dir = filepath.Join(path, own, name)
-		if err := os.MkdirAll(*dir, 0o755); err != nil {
+		if !usable(*dir) {
 			*dir = ""
 		}
 	}
@@ -51,6 +51,18 @@ func openGroups(name string) (*groups, error) {
 		return nil, errors.New("neither memory nor pids controller can be used")
 	}
 	return g, nil
+}
+
+// usable tells whether groups can be made in dir: it may be there, and somebody else's.
+func usable(dir string) bool {
+	if os.MkdirAll(dir, 0o755) != nil {
+		return false
+	}
+	probe := filepath.Join(dir, fmt.Sprintf("probe-%d", os.Getpid()))
+	if err := os.Mkdir(probe, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return false
+	}
+	return os.Remove(probe) == nil
 }
 
 func openV2(name string) (*groups, error) {
@@ -64,7 +76,7 @@ func openV2(name string) (*groups, error) {
 		base := filepath.Join(cgroupRoot, parent)
 		dir := filepath.Join(base, name)
 		_ = os.WriteFile(filepath.Join(base, "cgroup.subtree_control"), []byte("+memory +pids"), 0o644)
-		if os.MkdirAll(dir, 0o755) != nil {
+		if !usable(dir) {
 			continue
 		}
 		if os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+memory +pids"), 0o644) == nil {

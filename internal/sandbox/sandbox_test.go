@@ -87,6 +87,11 @@ func TestLimitsHold(t *testing.T) {
 	if out, code := sh(t, bare, box("rlimits"), `ulimit -d; python3 -c 'x = bytearray(200 << 20); print("TOO MUCH")'`); code == 0 || !strings.Contains(out, "102400") || strings.Contains(out, "TOO MUCH") {
 		t.Errorf("without control groups, a process took more memory than allowed: %s", out)
 	}
+	if os.Getuid() != 0 { // the kernel does not count root's
+		if out, _ := sh(t, bare, box("rlimits"), "for i in $(seq 60); do sleep 3 & done; wait"); !strings.Contains(out, "fork") {
+			t.Errorf("without control groups, 60 processes could be started: %s", out)
+		}
+	}
 	if out, _ := sh(t, s, box("none"), "cat /proc/self/status"); !strings.Contains(out, "NoNewPrivs:\t1") || !strings.Contains(out, "CapEff:\t0000000000000000") ||
 		!strings.Contains(out, "CapBnd:\t0000000000000000") {
 		t.Errorf("privileges are left:\n%s", out)
