@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/gozer-ci/gozer/internal/ansible"
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/job"
@@ -34,8 +36,10 @@ type build struct {
 	console *console
 	mask    *joblog.Mask
 	agent   *sshAgent
-	nodes   []node.Node
-	inUse   bool
+	// client is the connection of programs to the first node, once one has run.
+	client *ssh.Client
+	nodes  []node.Node
+	inUse  bool
 
 	projects []project
 	included []any
@@ -274,6 +278,7 @@ func (b *build) finish(ctx context.Context, w *joblog.Writer, end *pipeline.Buil
 			b.log.Warn(what, "error", err)
 		}
 	}
+	b.hangUp()
 	b.releaseNodes(ctx, end)
 	if b.agent != nil {
 		b.agent.close()

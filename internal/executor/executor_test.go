@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -65,8 +66,25 @@ func installed(t testing.TB, version string) string {
 	return dir
 }
 
-// storeAddress stands for a service of Gozer's own that jobs must not reach.
-var storeAddress = netip.MustParseAddrPort("127.0.0.1:2399")
+// ownService stands for a service of Gozer's own that jobs must not reach. It greets who does.
+var ownService = sync.OnceValue(func() netip.AddrPort {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("STORE-SAYS-HELLO"))
+			c.Close()
+		}
+	}()
+	a, _ := l.Addr().(*net.TCPAddr)
+	return a.AddrPort()
+})
 
 // world is an executor with repositories around it.
 type world struct {
@@ -93,7 +111,7 @@ func newWorld(t testing.TB, alter func(*Config)) *world {
 		t.Fatal(err)
 	}
 	box, err := sandbox.New(t.Context(), sandbox.Config{Cgroup: "gozer-test", Log: lg,
-		Denied: sandbox.Denied{Networks: sandbox.Metadata, Services: []netip.AddrPort{storeAddress}}})
+		Denied: sandbox.Denied{Networks: sandbox.Metadata, Services: []netip.AddrPort{ownService()}}})
 	if err != nil {
 		t.Fatal(err)
 	}

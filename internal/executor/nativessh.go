@@ -34,12 +34,7 @@ func (b *build) nativeOnNode(ctx context.Context, p *playbook, vars map[string]s
 	if err != nil {
 		return 0, nil, nil, err
 	}
-	client, err := b.connect(ctx)
-	if err != nil {
-		return 0, nil, err, nil
-	}
-	defer client.Close()
-	s, err := client.NewSession()
+	s, err := b.session(ctx)
 	if err != nil {
 		return 0, nil, err, nil
 	}
@@ -69,7 +64,7 @@ func (b *build) nativeOnNode(ctx context.Context, p *playbook, vars map[string]s
 	<-done
 	dir, pid, _ := strings.Cut(<-first, " ")
 	if dir != "" {
-		result = b.collect(client, dir, pid, ctx.Err() != nil)
+		result = b.collect(b.client, dir, pid, ctx.Err() != nil)
 	}
 	var exit *ssh.ExitError
 	switch {
@@ -130,6 +125,68 @@ func afterHeader(r *io.PipeReader, first chan<- string) io.Reader {
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// session opens a session on the first node, over the connection that an earlier program had where that
+// still stands.
+func (b *build) session(ctx context.Context) (*ssh.Session, error) {
+	if b.client != nil {
+		if s, err := openSession(ctx, b.client); err == nil {
+			return s, nil
+		}
+		b.hangUp()
+	}
+	client, err := b.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.client = client
+	go keepAlive(client)
+	return openSession(ctx, client)
+}
+
+// patience is how long a node may take to answer anything.
+const patience = 30 * time.Second
+
+// openSession opens a session, or closes the connection of a node that does not answer.
+func openSession(ctx context.Context, client *ssh.Client) (*ssh.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { client.Close() })
+	defer stop()
+	return client.NewSession()
+}
+
+// keepAlive closes a connection whose node is silent; it ends with the connection.
+func keepAlive(client *ssh.Client) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = client.Wait()
+	}()
+	tick := time.NewTicker(patience)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		late := time.AfterFunc(patience, func() { client.Close() })
+		_, _, err := client.SendRequest("keepalive@openssh.com", true, nil)
+		late.Stop()
+		if err != nil {
+			client.Close()
+		}
+	}
+}
+
+// hangUp closes the connection, if there is one.
+func (b *build) hangUp() {
+	if b.client != nil {
+		b.client.Close()
+		b.client = nil
+	}
+}
 
 // connect opens an SSH connection to the first node, which must show one of its pinned keys.
 func (b *build) connect(ctx context.Context) (*ssh.Client, error) {
