@@ -29,11 +29,12 @@ server and no account, and changes nothing.
   gozer deps audit              what is missing, what does nothing, what is wrong with matchers
   gozer deps why gitea grafana  all evidence for two jobs
   gozer deps simulate           how long 1, 2, 4, 8, 16 jobs at a time would take
+  gozer deps races BUILDSET     what jobs of a deployment really touched without an order (asks a server)
 
 PATH is the checkout, the present folder where it is not given. docs/deps.md says more.`,
 		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(auditCommand(), whyCommand(), simulateCommand(), docCommand(), checkCommand(), encodeCommand(), triggersCommand())
+	cmd.AddCommand(auditCommand(), whyCommand(), simulateCommand(), docCommand(), checkCommand(), encodeCommand(), triggersCommand(), racesCommand())
 	return cmd
 }
 

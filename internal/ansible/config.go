@@ -42,7 +42,7 @@ func (c Config) Write() []byte {
 	p("filter_plugins = %s/filter", c.Plugins)
 	p("callback_plugins = %s/callback", c.Plugins)
 	p("stdout_callback = gozer_stream")
-	p("callbacks_enabled = gozer_json")
+	p("callbacks_enabled = gozer_json,gozer_observe")
 	p("nocows = True")
 	p("timeout = 30")
 	p("internal_poll_interval = 0.01")

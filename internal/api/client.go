@@ -130,6 +130,12 @@ func (c *Client) Graph(ctx context.Context, tenant, buildset string) (*Graph, er
 	return g, c.get(ctx, inTenant(tenant, "buildset/"+url.PathEscape(buildset)+"/graph"), g)
 }
 
+// Races are what jobs of a buildset touched without an order between them.
+func (c *Client) Races(ctx context.Context, tenant, buildset string) (*Races, error) {
+	r := new(Races)
+	return r, c.get(ctx, inTenant(tenant, "buildset/"+url.PathEscape(buildset)+"/races"), r)
+}
+
 // Builds lists finished builds, newest first; the query is Zuul's (project, pipeline, job_name...).
 func (c *Client) Builds(ctx context.Context, tenant string, query url.Values) (out []Build, err error) {
 	return out, c.get(ctx, inTenant(tenant, "builds?"+query.Encode()), &out)

@@ -45,6 +45,8 @@ type DeployPipeline struct {
 	MaxParallel int
 	Shadow      bool
 	StepBack    bool
+	// Observe: what the jobs' tasks do is written down.
+	Observe bool
 }
 
 var precedences = []string{"high", "normal", "low"}
@@ -139,6 +141,7 @@ func (r *reader) deployPipeline(v *node) *DeployPipeline {
 		"max-parallel": func(r *reader, p *DeployPipeline, v *node) { p.MaxParallel = r.atLeast(v, 1) },
 		"shadow":       func(r *reader, p *DeployPipeline, v *node) { p.Shadow = r.boolean(v) },
 		"step-back":    func(r *reader, p *DeployPipeline, v *node) { p.StepBack = r.boolean(v) },
+		"observe":      func(r *reader, p *DeployPipeline, v *node) { p.Observe = r.boolean(v) },
 	}, nil)
 	r.required(&p.Object, "name")
 	if p.Shadow && p.MaxParallel == 0 {
@@ -155,7 +158,7 @@ func (d *Deployment) Apply(s *pipeline.Settings) {
 	}
 	for _, p := range d.Pipelines {
 		if p.Name == s.Name {
-			s.Dispatch, s.MaxParallel, s.Shadow, s.StepBack = p.Dispatch, p.MaxParallel, p.Shadow, p.StepBack
+			s.Dispatch, s.MaxParallel, s.Shadow, s.StepBack, s.Observe = p.Dispatch, p.MaxParallel, p.Shadow, p.StepBack, p.Observe
 		}
 	}
 	for _, l := range d.Locks {

@@ -128,6 +128,7 @@ func (b *build) life(ctx context.Context, cancel context.CancelCauseFunc, w *job
 	}
 	b.conclude(v, end)
 	b.results(context.WithoutCancel(ctx), end)
+	b.keepObserved(context.WithoutCancel(ctx))
 }
 
 func (b *build) tell(ctx context.Context, in pipeline.Input) error {
@@ -184,6 +185,9 @@ func (b *build) prepare(ctx context.Context, w *joblog.Writer) error {
 	var err error
 	if b.console, err = newConsole(w, b.mask, b.dir); err != nil {
 		return err
+	}
+	if err := b.layObserver(); err != nil {
+		return fmt.Errorf("prepare the observation of the build: %w", err)
 	}
 	b.console.line("Job console starting")
 	if err := b.identify(); err != nil {

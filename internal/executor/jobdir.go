@@ -16,8 +16,14 @@ func (d jobDir) join(first string, p ...string) string {
 	return filepath.Join(append([]string{d.root, first}, p...)...)
 }
 
-func (d jobDir) src() string        { return d.work("src") }
-func (d jobDir) logs() string       { return d.work("logs") }
+func (d jobDir) src() string  { return d.work("src") }
+func (d jobDir) logs() string { return d.work("logs") }
+
+// observed is where callbacks write down what tasks did, and where jobs put what theirs elsewhere wrote.
+func (d jobDir) observed(p ...string) string {
+	return filepath.Join(append([]string{d.logs(), "observed"}, p...)...)
+}
+
 func (d jobDir) tmp() string        { return d.work("tmp") }
 func (d jobDir) knownHosts() string { return d.work(".ssh", "known_hosts") }
 func (d jobDir) factCache() string  { return d.hidden("fact-cache") }

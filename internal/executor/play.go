@@ -312,6 +312,9 @@ func (b *build) environ(env *ansible.Environment) []string {
 		"PYTHONPATH=" + filepath.Join(b.x.plugins, "lib"),
 		"PYTHONDONTWRITEBYTECODE=1",
 	}
+	if b.s.Observe {
+		out = append(out, "GOZER_OBSERVE="+b.dir.observed("executor.jsonl"))
+	}
 	if b.agent != nil {
 		out = append(out, "SSH_AUTH_SOCK="+agentSocket)
 	}

@@ -132,6 +132,8 @@ type Start struct {
 	Changes []*change.Change `json:"changes"`
 	Own     []change.Key     `json:"own"`
 	Refs    []change.Key     `json:"refs"`
+	// Observe asks for a record of what tasks do to which resources.
+	Observe bool `json:"observe,omitempty"`
 	// Merge is the item's speculative state; Operations how it was made.
 	Merge      *MergeResult `json:"merge"`
 	Operations []MergeOp    `json:"operations,omitempty"`

@@ -266,7 +266,7 @@ func (st *stepper) start(it *Item, j *job.Job, js *JobState) {
 		Item: it.ID, Buildset: bs.ID, Build: b.ID, Attempt: b.Attempt, Job: j,
 		Own: it.Changes, Refs: j.Refs, Merge: bs.Merge, Operations: bs.Operations, Time: bs.Configured,
 		Nodeset: nodeset(j, js), Nodes: js.Nodes, Request: js.NodeRequest, Event: it.Event, Layout: it.Layout,
-		PostReview: st.s.Settings.PostReview, Priority: st.s.Settings.Priority(),
+		PostReview: st.s.Settings.PostReview, Observe: st.s.Settings.Observe, Priority: st.s.Settings.Priority(),
 	}
 	e.Changes = st.tested(bs)
 	for _, c := range bs.Graph.Children(j.ID, false, true) {

@@ -256,6 +256,7 @@ func (st *stepper) recordBuild(it *Item, j *job.Job, b *Build, final bool) {
 	for _, s := range j.Semaphores {
 		r.Semaphores = append(r.Semaphores, s.Name)
 	}
+	r.Semaphores = append(r.Semaphores, st.resources(j)...)
 	if !js.Queued.IsZero() && b.Requested.Sub(js.Queued) >= time.Second {
 		r.Waited = "waited " + b.Requested.Sub(js.Queued).Round(time.Second).String() + " for nodes or semaphores"
 	}

@@ -46,6 +46,8 @@ type Settings struct {
 	MaxParallel int  `json:"max_parallel,omitempty"`
 	Shadow      bool `json:"shadow,omitempty"`
 	StepBack    bool `json:"step_back,omitempty"`
+	// Observe: executors write down what tasks do to which resources.
+	Observe bool `json:"observe,omitempty"`
 	// Lock is what a buildset must hold to run jobs; nil where there is none.
 	Lock *Lock `json:"lock,omitempty"`
 	// Connections are all that the pipeline names in triggers.

@@ -57,6 +57,7 @@ func (s *Server) routes() []*route {
 		{method: get, path: t + "/builds", about: "finished builds, newest first", query: buildFilters, answer: []api.Build{}, get: s.builds},
 		{method: get, path: t + "/build/{uuid}", about: "one finished build", answer: api.Build{}, get: s.build},
 		{method: get, path: t + "/buildsets", about: "buildsets, newest first", query: buildsetFilters, answer: []api.Buildset{}, get: s.buildsets},
+		{method: get, path: t + "/buildset/{uuid}/races", about: "what jobs of an observed buildset touched without an order between them", answer: api.Races{}, maxAge: never, get: s.races},
 		{method: get, path: t + "/buildset/{uuid}/graph", about: "a buildset's jobs in time: critical path, lower bound, why each waited", answer: api.Graph{}, get: s.graph},
 		{method: get, path: t + "/buildset/{uuid}", about: "one buildset with its builds", answer: api.Buildset{}, get: s.buildset},
 		{method: get, path: t + "/build-times", about: "durations for charts", query: append([]string{"start_time", "end_time"}, buildFilters...), answer: []api.BuildTime{}, get: s.buildTimes},
