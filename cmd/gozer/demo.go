@@ -24,8 +24,8 @@ func demoCommand() *cobra.Command {
 		Use: "demo", Short: "See all of it on this machine", GroupID: "server", Args: cobra.NoArgs,
 		Long: `Starts one process with every role, a forge with two repositories and a fleet of 13 sandbox hosts,
 and plays a story: a broken change is refused with the reason, three changes are gated at once and the bad
-one is thrown out, and the merge deploys 14 services in parallel, in the order that their dependencies ask
-for. Then it stays, with its page, for changes of your own.
+one is thrown out, the merge deploys 14 services in parallel, in the order that their dependencies ask for, and
+a race between two of them is found and mended. Then it stays, with its page, for changes of your own.
 
 Its data are kept in --data; started again there, it goes on where it was.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -122,6 +122,10 @@ func runDemo(cmd *cobra.Command, set *settings.Settings, level string, once bool
 			Provider: p.providers["fleet"], Out: out, Width: width()}
 		if f, ok := p.forges.For("local").(interface{ AdminPassword() string }); ok {
 			c.Admin = f.AdminPassword()
+		}
+		var err error
+		if c.Program, err = os.Executable(); err != nil {
+			c.Program = os.Args[0]
 		}
 		go func() {
 			defer close(told)

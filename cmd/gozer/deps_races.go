@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,9 +82,12 @@ func showRaces(w io.Writer, r *api.Races) error {
 	return err
 }
 
+// view is a folder named by a commit, as sources that are laid on a host are.
+var view = regexp.MustCompile(`^/.*/[0-9a-f]{40}/`)
+
 func within(place string) string {
 	if place == "" {
 		return ""
 	}
-	return " (" + place + ")"
+	return " (" + view.ReplaceAllString(place, "") + ")"
 }

@@ -33,7 +33,9 @@ type Config struct {
 	Server, Forge, Admin string
 	// Provider has a host for each name in Hosts, see Labels.
 	Provider provider.Provider
-	Out      io.Writer
+	// Program is the path of gozer, for what people would call it for.
+	Program string
+	Out     io.Writer
 	// Width of the terminal; 0 is not known.
 	Width int
 }
@@ -59,7 +61,7 @@ func Play(ctx context.Context, c Config) error {
 		t.say("The story was played here already (%s). A new one: gozer demo --fresh", strings.TrimSpace(string(done)))
 		return t.fleet(ctx)
 	}
-	for _, chapter := range []func(context.Context) error{t.fleet, t.fill, t.broken, t.fixed, t.gate, t.deploy} {
+	for _, chapter := range []func(context.Context) error{t.fleet, t.fill, t.broken, t.fixed, t.gate, t.deploy, t.race} {
 		if err := chapter(ctx); err != nil {
 			return err
 		}
@@ -270,7 +272,7 @@ func (t *teller) deploy(ctx context.Context) error {
 				ended++
 			}
 		}
-		return ended == 2, err
+		return ended >= 2, err
 	})
 	stop()
 	<-followed

@@ -129,7 +129,7 @@ func (t *teller) push(ctx context.Context, name string) (int, error) {
 	if err := os.WriteFile(file, patch, 0o600); err != nil {
 		return 0, err
 	}
-	for _, args := range [][]string{{"fetch", "-q", "origin"}, {"reset", "-q", "--hard", "refs/tags/demo"}, {"am", "-q", file}} {
+	for _, args := range [][]string{{"fetch", "-q", "origin"}, {"reset", "-q", "--hard", "refs/tags/demo"}, {"am", "-q", "--committer-date-is-author-date", file}} {
 		if _, err := git(ctx, t.clone(), args...); err != nil {
 			return 0, err
 		}

@@ -1,0 +1,101 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"github.com/gozer-ci/gozer/internal/api"
+)
+
+// race shows what the jobs of the first deployment really touched: two of them the same file, in no order. The
+// content had said so before anything ran. The mending change goes the way of all changes, and the deployment that
+// it brings has none.
+func (t *teller) race(ctx context.Context) error {
+	t.chapter(6, "What the jobs really touched, and a race mended")
+	first, err := t.deployment(ctx, 1)
+	if err != nil {
+		return err
+	}
+	if err := t.show(ctx, []string{"deps", "races", first.UUID, "--server", t.Server, "--tenant", tenant}, nil); err != nil {
+		return err
+	}
+	t.say("   the content of the playbooks says so, too, without a server and before anything runs")
+	err = t.show(ctx, []string{"deps", "why", "static", "zuul", "--path", t.clone()}, nil)
+	if err != nil {
+		return err
+	}
+	n, err := t.push(ctx, "race")
+	if err != nil {
+		return err
+	}
+	if _, err := t.report(ctx, n, 1, "(check pipeline)"); err != nil {
+		return err
+	}
+	if err := t.approve(ctx, n); err != nil {
+		return err
+	}
+	mended, err := t.deployment(ctx, 3)
+	if err != nil {
+		return err
+	}
+	if err := t.show(ctx, []string{"deps", "races", mended.UUID, "--server", t.Server, "--tenant", tenant}, nil); err != nil {
+		return err
+	}
+	r, err := t.api.Races(ctx, tenant, mended.UUID)
+	if err != nil {
+		return err
+	}
+	if len(r.Races) > 0 || len(r.Observed) == 0 {
+		return fmt.Errorf("deployment %s was to have no race, it has %d among %d observed jobs", mended.UUID, len(r.Races), len(r.Observed))
+	}
+	t.say("   and what would more jobs at a time bring? Durations are those of the deployments just now")
+	return t.show(ctx, []string{"deps", "simulate", t.clone(), "--pipeline", "deploy", "--from-server", "--server", t.Server, "--tenant", tenant},
+		func(l string) bool { return !strings.HasPrefix(l, "infra-prod-") && !strings.Contains(l, " at a time") })
+}
+
+// deployment waits until n deployments have ended, and gives the last of them.
+func (t *teller) deployment(ctx context.Context, n int) (*api.Buildset, error) {
+	var found *api.Buildset
+	err := t.wait(ctx, fmt.Sprintf("deployment %d", n), func() (bool, error) {
+		sets, err := t.api.Buildsets(ctx, tenant, deployments)
+		if len(sets) >= n {
+			found = &sets[len(sets)-n]
+		}
+		return found != nil && found.Result != "", err
+	})
+	if err == nil && found.Result != "SUCCESS" {
+		err = fmt.Errorf("deployment %s ended with %s; its jobs' logs say why: %s", found.UUID, found.Result, t.Server)
+	}
+	return found, err
+}
+
+// show runs a command of gozer and shows what it says, as far as keep wants it. That the answer is no is an answer.
+func (t *teller) show(ctx context.Context, args []string, keep func(line string) bool) error {
+	t.say("   $ gozer %s", strings.Join(args[:min(4, len(args))], " "))
+	cmd := exec.CommandContext(ctx, t.Program, args...)
+	var out, bad bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &bad
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("gozer %s: %w\n%s", strings.Join(args, " "), err, bad.String())
+	}
+	for l := range strings.Lines(out.String()) {
+		l = strings.TrimRight(l, "\n")
+		if strings.TrimSpace(l) == "" || keep != nil && !keep(l) {
+			continue
+		}
+		if r := []rune(l); len(r) > max(t.Width, 140)-8 {
+			l = string(r[:max(t.Width, 140)-9]) + "…"
+		}
+		t.say("     | %s", l)
+	}
+	return nil
+}
