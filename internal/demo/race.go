@@ -20,11 +20,11 @@ func (t *teller) race(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.show(ctx, []string{"deps", "races", first.UUID, "--server", t.Server, "--tenant", tenant}, nil); err != nil {
+	if err := t.show(ctx, "deps races "+first.UUID, []string{"deps", "races", first.UUID, "--server", t.Server, "--tenant", tenant}, nil); err != nil {
 		return err
 	}
 	t.say("   the content of the playbooks says so, too, without a server and before anything runs")
-	err = t.show(ctx, []string{"deps", "why", "static", "zuul", "--path", t.clone()}, nil)
+	err = t.show(ctx, "deps why static zuul", []string{"deps", "why", "static", "zuul", "--path", t.clone()}, nil)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (t *teller) race(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.show(ctx, []string{"deps", "races", mended.UUID, "--server", t.Server, "--tenant", tenant}, nil); err != nil {
+	if err := t.show(ctx, "deps races "+mended.UUID, []string{"deps", "races", mended.UUID, "--server", t.Server, "--tenant", tenant}, nil); err != nil {
 		return err
 	}
 	r, err := t.api.Races(ctx, tenant, mended.UUID)
@@ -53,7 +53,7 @@ func (t *teller) race(ctx context.Context) error {
 		return fmt.Errorf("deployment %s was to have no race, it has %d among %d observed jobs", mended.UUID, len(r.Races), len(r.Observed))
 	}
 	t.say("   and what would more jobs at a time bring? Durations are those of the deployments just now")
-	return t.show(ctx, []string{"deps", "simulate", t.clone(), "--pipeline", "deploy", "--from-server", "--server", t.Server, "--tenant", tenant},
+	return t.show(ctx, "deps simulate --pipeline deploy --from-server", []string{"deps", "simulate", t.clone(), "--pipeline", "deploy", "--from-server", "--server", t.Server, "--tenant", tenant},
 		func(l string) bool { return !strings.HasPrefix(l, "infra-prod-") && !strings.Contains(l, " at a time") })
 }
 
@@ -73,9 +73,10 @@ func (t *teller) deployment(ctx context.Context, n int) (*api.Buildset, error) {
 	return found, err
 }
 
-// show runs a command of gozer and shows what it says, as far as keep wants it. That the answer is no is an answer.
-func (t *teller) show(ctx context.Context, args []string, keep func(line string) bool) error {
-	t.say("   $ gozer %s", strings.Join(args[:min(4, len(args))], " "))
+// show runs a command of gozer, called as people would, and shows what it says, as far as keep wants it. That the
+// answer is no is an answer.
+func (t *teller) show(ctx context.Context, called string, args []string, keep func(line string) bool) error {
+	t.say("   $ gozer %s", called)
 	cmd := exec.CommandContext(ctx, t.Program, args...)
 	var out, bad bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &bad
