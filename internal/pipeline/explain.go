@@ -119,12 +119,14 @@ func (e *explainer) jobs() string {
 			done++
 		}
 	}
-	ahead := e.ahead()
+	ahead, failing := e.ahead(), strings.Join(e.it.Failing, "; ")
 	switch {
 	case done == total && e.it.Refetching != "":
 		return "All voting jobs passed; the forges are asked once more whether all its changes can merge."
 	case done == total && len(e.it.Failing) > 0 && ahead != nil:
-		return "It failed, and is told when " + e.called(ahead) + " ahead of it has left; if that fails, it gets another chance."
+		return "It failed (" + failing + "), and is told when " + e.called(ahead) + " ahead of it has left; if that fails, it gets another chance."
+	case done == total && failing != "":
+		return "It failed: " + failing + "."
 	case done == total && ahead != nil:
 		return "All voting jobs passed; it lands when " + e.called(ahead) + " ahead of it has landed."
 	case done == total:
@@ -132,7 +134,7 @@ func (e *explainer) jobs() string {
 	case e.s.Paused != "":
 		return "The pipeline is paused: " + sentence(e.s.Paused)
 	case len(e.it.Failing) > 0:
-		return fmt.Sprintf("It is failing, so nothing behind builds on it any more; %d of its %d jobs are done, and it is told when all are.", done, total)
+		return fmt.Sprintf("It is failing (%s), so nothing behind builds on it any more; %d of its %d jobs are done, and it is told when all are.", failing, done, total)
 	case preparing(ahead):
 		return "It starts its jobs when " + e.called(ahead) + " ahead of it is prepared."
 	}

@@ -109,6 +109,12 @@ func (st *stepper) locked(it *Item) bool {
 	for _, js := range ready {
 		st.wait(it, js, waitingLock+st.s.Settings.Lock.Name)
 	}
+	// A job that got ready before there was a lock must not keep what the lock's holder may wait for.
+	for _, j := range bs.Graph.Jobs {
+		if bs.Jobs[j.ID].Build == nil {
+			st.releaseSemaphores(it, j)
+		}
+	}
 	return false
 }
 

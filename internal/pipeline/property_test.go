@@ -258,12 +258,20 @@ func (c *chance) reconfigure() {
 	if c.one(4) {
 		if _, ok := c.plan.Projects["org/b"]; ok {
 			delete(c.plan.Projects, "org/b")
+			c.pushed = true // a change of it may be landing, and nobody here hears of it
 		} else {
 			c.plan.Projects["org/b"] = c.plan.Projects["org/a"]
 		}
 	}
 	c.plan.Window = c.pick(4)
-	c.feed(&Reconfigure{Settings: c.plan.settings(), Tenant: c.plan.tenant(), Removed: c.one(10)})
+	c.feed(&Reconfigure{Settings: c.plan.settings(), Tenant: c.plan.tenant(), Removed: c.removed()})
+}
+
+// removed takes the pipeline out of the layout, now and then; what is landing lands unheard.
+func (c *chance) removed() bool {
+	gone := c.one(10)
+	c.pushed = c.pushed || gone
+	return gone
 }
 
 // again lets an outcome come a second time, or one of something that never was.

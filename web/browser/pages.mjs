@@ -39,7 +39,7 @@ try {
   await page.waitForURL('**/t/t/status')
   await page.getByText('Speed up the parser').waitFor()
   await page.getByRole('link', { name: 'image', exact: true }).first().waitFor()
-  await page.getByText('waits for image').waitFor()
+  await page.getByText('It waits for job image').waitFor()
   await page.getByRole('status').filter({ hasText: 'live' }).waitFor()
   await fits(page)
   await picture(page, 'status')
