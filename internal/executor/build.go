@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -94,16 +95,39 @@ func (x *Executor) runBuild(ctx context.Context, s *pipeline.Start, c Context) *
 	end := &pipeline.BuildEnded{Build: s.Build, Started: b.began}
 	w, err := x.Logs.Create(string(s.Build), b.mask)
 	if err != nil {
-		end.Result, end.Detail, end.At = pipeline.ErrorResult, "The log cannot be written: "+err.Error(), time.Now()
+		// A full disk of this machine is none of the job's doing.
+		end.Detail, end.At = "The log cannot be written: "+err.Error(), time.Now()
+		b.again(end)
 		return end
 	}
-	b.life(ctx, cancel, w, end)
+	b.survive(end, func() { b.life(ctx, cancel, w, end) })
 	if err := w.Err(); err != nil {
 		end.Warnings = append(end.Warnings, "Lines of the log are lost: "+err.Error())
 	}
 	end.At = time.Now()
 	b.finish(context.WithoutCancel(ctx), w, end)
 	return end
+}
+
+// survive keeps a mistake in this program from ending the other builds of the executor: this one is tried
+// again.
+func (b *build) survive(end *pipeline.BuildEnded, f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.log.Error("a build went wrong in the executor itself", "panic", p, "stack", string(debug.Stack()))
+			end.Detail = fmt.Sprintf("The executor went wrong: %v", p)
+			b.again(end)
+		}
+	}()
+	f()
+}
+
+// again ends an attempt that says nothing about the job: there is another one, unless it was the last.
+func (b *build) again(end *pipeline.BuildEnded) {
+	end.Result = ""
+	if b.lastAttempt() {
+		end.Result = pipeline.RetryLimit
+	}
 }
 
 // life is everything between an empty folder and a result.
@@ -158,8 +182,8 @@ func (b *build) early(ctx context.Context, err error, end *pipeline.BuildEnded) 
 		// Something around the job failed (a forge, a disk): another attempt may do.
 		end.Detail = err.Error()
 	}
-	if end.Result == "" && b.lastAttempt() {
-		end.Result = pipeline.RetryLimit
+	if end.Result == "" {
+		b.again(end)
 	}
 	if b.console != nil {
 		b.console.line("%s", end.Detail)

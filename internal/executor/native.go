@@ -190,7 +190,7 @@ func (b *build) takeResult(text []byte) error {
 	if old.err != nil {
 		return old.err
 	}
-	merged := returned{Data: ansible.Merge(old.Data, add.Data), Secret: ansible.Merge(old.Secret, add.Secret)}
+	merged := returned{Data: addReturned(old.Data, add.Data), Secret: ansible.Merge(old.Secret, add.Secret)}
 	out, err := json.Marshal(merged)
 	if err != nil {
 		return err

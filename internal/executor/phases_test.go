@@ -138,3 +138,30 @@ func TestAStoppedBuildRunsItsCleanup(t *testing.T) {
 		t.Error(log)
 	}
 }
+
+// What programs return adds up, as what zuul_return is called with does.
+func TestReturnedDataAddsUp(t *testing.T) {
+	old := object{"a": 1, "d": object{"x": 1}, "zuul": object{"artifacts": []any{"one"}, "warnings": []any{"first"}, "pause": true,
+		"file_comments": object{"f": []any{"f1"}, "g": []any{"g1"}}}}
+	later := object{"a": 2, "d": object{"y": 2}, "zuul": object{"artifacts": []any{"two"}, "warnings": []any{"second"}, "file_comments": object{"f": []any{"f2"}, "h": []any{"h1"}}}}
+	got := fmt.Sprint(addReturned(old, later))
+	if want := "map[a:2 d:map[x:1 y:2] zuul:map[artifacts:[two one] file_comments:map[f:[f1 f2] g:[g1] h:[h1]] pause:true warnings:[second first]]]"; got != want {
+		t.Errorf("%s\n%s", got, want)
+	}
+	if got := fmt.Sprint(old["zuul"].(object)["artifacts"], addReturned(nil, later)["a"], addReturned(old, nil)["a"]); got != "[one] 2 1" {
+		t.Error(got)
+	}
+}
+
+// A mistake of the executor's own ends one build, not all.
+func TestAMistakeInTheExecutor(t *testing.T) {
+	w := newWorld(t, nil)
+	w.repo("org/app", map[string]string{"run.sh": "#!/bin/sh\n"})
+	w.x.Blob = func(context.Context, string, any) error { panic("oops") }
+	for attempt, result := range map[int]pipeline.Result{1: "", 3: pipeline.RetryLimit} {
+		end := w.x.runBuild(t.Context(), w.start(func(s *pipeline.Start) { s.Attempt, s.Job.Run = attempt, []job.Playbook{play("run.sh")} }), Context{})
+		if end.Result != result || !strings.Contains(end.Detail, "oops") {
+			t.Errorf("attempt %d: %+v", attempt, end)
+		}
+	}
+}

@@ -115,6 +115,38 @@ func odd(returned ...object) (names []string) {
 	return names
 }
 
+// addReturned is old with what was returned later on top. As with zuul_return, the lists of zuul grow:
+// later artifacts and warnings come first, later comments on a file last.
+func addReturned(old, later object) object {
+	out := ansible.Merge(old, later)
+	was, _ := old["zuul"].(object)
+	is, _ := later["zuul"].(object)
+	if was == nil || is == nil {
+		return out
+	}
+	zuul := ansible.Merge(was, is)
+	for _, name := range []string{"artifacts", "warnings"} {
+		if a, b := listOf(was[name]), listOf(is[name]); len(a) > 0 && len(b) > 0 {
+			zuul[name] = slices.Concat(b, a)
+		}
+	}
+	comments, _ := zuul["file_comments"].(object)
+	before, _ := was["file_comments"].(object)
+	after, _ := is["file_comments"].(object)
+	for path := range comments {
+		if a, b := listOf(before[path]), listOf(after[path]); len(a) > 0 && len(b) > 0 {
+			comments[path] = slices.Concat(a, b)
+		}
+	}
+	out["zuul"] = zuul
+	return out
+}
+
+func listOf(v any) []any {
+	l, _ := v.([]any)
+	return l
+}
+
 // seal keeps returned secret data and gives its name.
 func (b *build) seal(ctx context.Context, r returned) string {
 	if len(r.Secret) == 0 || b.x.Secrets == nil {
