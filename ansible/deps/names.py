@@ -36,7 +36,7 @@ class Names:
     def __init__(self, environment):
         self.env = environment
         self.cache = {}
-        self.values = {}
+        self.values, self.made = {}, {}
 
     def of(self, text):
         """(names, names of other hosts, lookups) of a template."""
@@ -92,6 +92,19 @@ class Names:
             if isinstance(value, (str, dict, list, tuple)):
                 todo.extend(self.value(value))
         return done
+
+    def lookups(self, start, variables):
+        """The lookups in the values of names, and of those that they use."""
+        out = []
+        for name in self.closure(start, variables):
+            value = variables.get(name)
+            if not isinstance(value, (str, dict, list, tuple)):
+                continue
+            kept = self.made.get(id(value))
+            if kept is None or kept[0] is not value:
+                kept = self.made[id(value)] = (value, self.inside(value)[1])
+            out += kept[1]
+        return out
 
     def value(self, value):
         if isinstance(value, str):

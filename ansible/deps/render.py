@@ -221,7 +221,9 @@ class Renderer:
         lookups, raw = [], []
         for text in strings(task.args):
             if is_text_template(text):
-                lookups += self.names.of(text)[2]
+                names, _, found = self.names.of(text)
+                lookups += found
+                lookups += self.names.lookups(names - {"vars", "hostvars", "groups"}, variables)
         if short in ("copy", "template", "script", "unarchive", "include_vars", "assemble", "patch", "k8s") and not truth(args.get("remote_src")):
             src = args.get("src") or args.get("_raw_params") or args.get("file") or (args.get("template") if short == "k8s" else None)
             if isinstance(src, dict):

@@ -151,7 +151,7 @@ func (a *Analysis) byNaming() {
 		}
 		for k := range a.Jobs {
 			other := &a.Jobs[k]
-			if other == api || other.Private || !slices.ContainsFunc(other.Tasks, func(t Task) bool { return !apiModules[a.table.name(t.Module)] }) || !alike(api, other) {
+			if other == api || other.Private || !slices.ContainsFunc(other.Tasks, func(t Task) bool { return !apiModules[a.table.name(t.Module)] }) || !a.alike(api, other) {
 				continue
 			}
 			a.Edges = append(a.Edges, Edge{Kind: Order, First: other.Name, Then: api.Name, Rule: "R12", Confidence: Low, Severity: Freshness,
@@ -161,15 +161,15 @@ func (a *Analysis) byNaming() {
 	}
 }
 
-// alike reports whether two jobs share a role, or a play's pattern that is not all hosts.
-func alike(x, y *Job) bool {
+// alike reports whether two jobs share a role, or the hosts of a play that are not all hosts.
+func (a *Analysis) alike(x, y *Job) bool {
 	for _, s := range x.Tasks {
 		if s.Role != "" && slices.ContainsFunc(y.Tasks, func(t Task) bool { return t.Role == s.Role }) {
 			return true
 		}
 	}
 	for _, p := range x.Plays {
-		if p.Pattern != "localhost" && !strings.HasPrefix(p.Pattern, "all") && slices.ContainsFunc(y.Plays, func(o Play) bool { return o.Pattern == p.Pattern }) {
+		if len(p.Hosts) > 0 && p.Hosts[0] != "localhost" && len(p.Hosts) < len(a.Hosts) && slices.ContainsFunc(y.Plays, func(o Play) bool { return slices.Equal(o.Hosts, p.Hosts) }) {
 			return true
 		}
 	}

@@ -22,6 +22,11 @@ type truth struct {
 		Jobs []string
 		Text string
 	}
+	// Shown are edges of any confidence that must be there.
+	Shown []struct {
+		Rule string
+		Jobs []string
+	}
 	// Allowed are pairs that are neither right nor wrong: a careful person may see them either way.
 	Allowed [][]string
 }
@@ -111,6 +116,13 @@ func judge(t *testing.T, a *deps.Analysis, tr *truth) {
 			hit++
 		} else {
 			t.Errorf("missed: %s %s -> %s", p.kind, p.first, p.then)
+		}
+	}
+	for _, s := range tr.Shown {
+		if !slices.ContainsFunc(a.Edges, func(e deps.Edge) bool {
+			return e.Rule == s.Rule && slices.Contains(s.Jobs, short(e.First)) && slices.Contains(s.Jobs, short(e.Then))
+		}) {
+			t.Errorf("not shown: %s %v", s.Rule, s.Jobs)
 		}
 	}
 	rate := func(c ...deps.Confidence) (int, int) {
