@@ -130,6 +130,9 @@ func runDemo(cmd *cobra.Command, set *settings.Settings, level string, once bool
 		go func() {
 			defer close(told)
 			played = demo.Play(ctx, c)
+			if played == nil {
+				played = demoDeps(cmd, set)
+			}
 			if once || played != nil {
 				stop()
 				return
@@ -168,6 +171,8 @@ The server stays until Ctrl-C. Now you:
   curl -fso .git/hooks/commit-msg %[1]s/tools/hooks/commit-msg && chmod +x .git/hooks/commit-msg
   (change something) && git commit -a && git push origin HEAD:refs/for/main
   gozer status --server %[2]s
+  gozer deps audit
+  gozer deps simulate -p deploy --from-server --server %[2]s
   gozer change --forge %[1]s vote NUMBER Approved 1
 `, c.Forge, strings.TrimSuffix(set.Root, "/"))
 }
