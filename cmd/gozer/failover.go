@@ -28,7 +28,7 @@ the lease runs out, somebody takes over and reads the state, and a change goes t
 			}
 			slices.Sort(all)
 			fmt.Fprintf(cmd.OutOrStdout(), "\nscheduler killed to next dispatch by another, %d kills, lease %v, three-member etcd, %d processors:\n  p50 %v  p99 %v  longest %v\n",
-				len(all), lease, runtime.NumCPU(), all[len(all)/2].Round(time.Millisecond), all[(len(all)-1)*99/100].Round(time.Millisecond), all[len(all)-1].Round(time.Millisecond))
+				len(all), lease, runtime.NumCPU(), all[len(all)/2].Round(time.Millisecond), all[(len(all)*99+99)/100-1].Round(time.Millisecond), all[len(all)-1].Round(time.Millisecond))
 			return nil
 		},
 	}

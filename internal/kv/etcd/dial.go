@@ -71,10 +71,33 @@ func dial(ctx context.Context, c DialConfig) (*clientv3.Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	if err := greet(ctx, client); err != nil {
+	err = greet(ctx, client)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer in %v: nobody listens there, or it does not accept our certificate, or we do not accept its: %w", c.Timeout, err)
+	}
+	if err == nil {
+		err = mayRead(ctx, client, c)
+	}
+	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil
+}
+
+// mayRead makes sure that the cluster lets us read our keys.
+func mayRead(ctx context.Context, client *clientv3.Client, c DialConfig) error {
+	prefix := c.Prefix
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	if _, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)); err != nil {
+		who := "without a user"
+		if c.Username != "" {
+			who = "as user " + c.Username
+		}
+		return fmt.Errorf("read below %s %s (what it needs is readwrite on this prefix): %w", prefix, who, err)
+	}
+	return nil
 }
 
 // greet asks the members, one after the other, until one answers, and checks its version.
