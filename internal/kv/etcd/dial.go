@@ -11,6 +11,7 @@ import (
 
 	"github.com/coreos/go-semver/semver"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
 
 	"github.com/gozer-ci/gozer/internal/kv"
 )
@@ -67,21 +68,26 @@ func dial(ctx context.Context, c DialConfig) (*clientv3.Client, error) {
 		Logger: zapLogger(c.Log),
 	})
 	if err != nil {
-		return nil, err
+		return nil, silent(err, c.Timeout) // with a user, it asks at once
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	err = greet(ctx, client)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("no answer in %v: nobody listens there, or it does not accept our certificate, or we do not accept its: %w", c.Timeout, err)
+	if err := greet(ctx, client); err != nil {
+		return nil, errors.Join(silent(err, c.Timeout), client.Close())
 	}
-	if err == nil {
-		err = mayRead(ctx, client, c)
-	}
-	if err != nil {
+	if err := mayRead(ctx, client, c); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil
+}
+
+// silent says what it may mean that nobody answers: a connection that is refused, in whatever way, is tried
+// again until the time is over, and the reason is lost.
+func silent(err error, after time.Duration) error {
+	if !errors.Is(err, context.DeadlineExceeded) && code(err) != codes.DeadlineExceeded && code(err) != codes.Unavailable {
+		return err
+	}
+	return fmt.Errorf("no answer in %v: nobody listens there, or it does not accept our certificate, or we do not accept its: %w", after, err)
 }
 
 // mayRead makes sure that the cluster lets us read our keys.
