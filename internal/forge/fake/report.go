@@ -73,6 +73,9 @@ func number(v any) (int, bool) {
 
 // submit merges a change; of a topic that is submitted as a whole, all its open changes and their parents.
 func (f *Forge) submit(ctx context.Context, c *Change) (forge.Outcome, error) {
+	if c.Status != StatusNew && c.Status != StatusMerged {
+		return forge.Outcome{Why: "the change is " + c.Status}, nil
+	}
 	if c.Status == StatusMerged {
 		return forge.Outcome{Merged: true}, nil
 	}
