@@ -41,7 +41,7 @@ func Find(dir, version string) (*Environment, error) {
 	env := filepath.Join(dir, r.folder())
 	base, err := os.ReadFile(filepath.Join(env, whole))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("find Ansible %s in %s: %w; run `gozer ansible install %s`", r.Version, dir, ErrNotInstalled, r.Version)
+		return nil, fmt.Errorf("find Ansible %s in %s: %w; run `gozer ansible install %s --dir %s`", r.Version, dir, ErrNotInstalled, r.Version, dir)
 	}
 	if err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func TestVersionsThatCannotBeHad(t *testing.T) {
 	if end.Result != "ERROR" {
 		t.Errorf("%+v", end)
 	}
-	want(t, end.Detail, "it is not installed; run `gozer ansible install 9`")
+	want(t, end.Detail, "it is not installed; run `gozer ansible install 9 --dir "+w.x.Ansible.Dir+"`")
 	if end, _ = w.build(w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play("run.sh")} })); end.Result != "SUCCESS" {
 		t.Errorf("a job without Ansible needs none: %+v", end)
 	}
