@@ -19,6 +19,7 @@ func (st *stepper) provision(it *Item) {
 	}
 	bs := it.Buildset
 	if it.held = !st.locked(it); it.held {
+		st.letGo(it)
 		return
 	}
 	free := st.slots(bs)
@@ -236,7 +237,11 @@ func (st *stepper) run(it *Item) {
 			continue
 		}
 		if !st.requirementsMet(it, j, js) {
-			st.releaseSemaphores(it, j) // whoever makes what it requires may need them
+			// Whoever makes what it requires, and the other jobs here, may need what it holds.
+			st.releaseSemaphores(it, j)
+			st.returnNodes(it, js)
+			js.NodesReady = false
+			st.touch(it)
 			continue
 		}
 		if st.parentsDone(it, j, js) && st.acquire(it, j, false) {

@@ -210,9 +210,22 @@ func (st *stepper) stepAside() {
 	st.eachItem(func(_ *Queue, it *Item) bool {
 		if !began(it.Buildset) {
 			st.unlock(it.Buildset.ID)
+			st.letGo(it)
 		}
 		return true
 	})
+}
+
+// letGo gives back the semaphores of jobs that did not begin: whoever has the lock now may need them.
+func (st *stepper) letGo(it *Item) {
+	if it.Buildset.Graph == nil {
+		return
+	}
+	for _, j := range it.Buildset.Graph.Jobs {
+		if js := it.Buildset.Jobs[j.ID]; js != nil && js.Build == nil {
+			st.releaseSemaphores(it, j)
+		}
+	}
 }
 
 func began(bs *Buildset) bool {

@@ -326,6 +326,9 @@ func (c *chance) carry(e Effect) {
 		if bad {
 			in = []Input{c.land(e, func(string) bool { return true })}
 		}
+		if e.Merge && c.s.Items[e.Item] == nil {
+			c.pushed = true // its project left meanwhile; what lands now is nothing that the pipeline knows of
+		}
 	}
 	if in == nil {
 		landed := len(c.landed)
