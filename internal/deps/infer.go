@@ -336,45 +336,6 @@ func waits(t *Task) bool {
 	return false
 }
 
-// kubernetes is R6 (one object), R6b (a namespace and what is in it) and R14 (an admission controller).
-func (a *Analysis) kubernetes(m meeting) {
-	cx, _, kx, nx := object(m.x.Resource)
-	cy, ny, ky, _ := object(m.y.Resource)
-	if cx != cy || m.x.Verb == Read {
-		return
-	}
-	switch {
-	case m.x.Resource == m.y.Resource && m.y.Verb == Read:
-		if !a.also(m.b, m.y.Resource) {
-			a.order("R6", certain(High, m.x, m.y), need(m.y), m, "%s makes %s, which %s reads", m.a, m.x.Resource, m.b)
-		}
-	case m.x.Resource == m.y.Resource:
-		if m.a < m.b {
-			conf := certain(High, m.x, m.y)
-			if same(m.x.Task, m.y.Task) {
-				conf = Low
-			}
-			a.mutex("R6", conf, Torn, m, "both write %s", m.x.Resource)
-		}
-	case (kx == "Namespace" || kx == "Project") && nx == ny && ky != kx && !absent(m.x.Task):
-		if !a.written[m.b][m.x.Resource] {
-			a.order("R6b", certain(High, m.x, m.y), need(m.y), m, "%s makes the namespace %s, in which %s has %s", m.a, nx, m.b, m.y.Resource)
-		}
-	case strings.HasSuffix(kx, "WebhookConfiguration") && !strings.HasSuffix(ky, "WebhookConfiguration") && m.y.Verb != Read:
-		a.order("R14", Low, Bootstrap, m, "%s sets up an admission controller that may have to accept %s of %s", m.a, m.y.Resource, m.b)
-	}
-}
-
-// object takes the name of a Kubernetes resource apart.
-func object(r Resource) (context, namespace, kind, name string) {
-	context, rest, _ := strings.Cut(r.Name, ":")
-	parts := strings.SplitN(rest, "/", 3)
-	if len(parts) < 3 {
-		return context, "", "", ""
-	}
-	return context, parts[0], parts[1], parts[2]
-}
-
 // accounts is R7.
 func (a *Analysis) accounts(m meeting) {
 	if m.a < m.b {

@@ -60,7 +60,11 @@ func (s Style) paint(code, text string) string {
 
 func auditText(w io.Writer, a *deps.Analysis, out *deps.Audit, s Style) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d jobs in %s, on %d hosts\n", out.Jobs, join(out.Pipelines), len(a.Hosts))
+	if len(out.Pipelines) == 0 {
+		b.WriteString("no pipeline here has a job whose playbook touches a host of the inventory: only matchers and content were looked at\n")
+	} else {
+		fmt.Fprintf(&b, "%s in %s, on %s\n", count(out.Jobs, "job"), join(out.Pipelines), count(len(a.Hosts), "host"))
+	}
 	notes := 0
 	for _, f := range out.Findings {
 		if f.Level == deps.LevelNote && !s.All {
@@ -77,7 +81,9 @@ func auditText(w io.Writer, a *deps.Analysis, out *deps.Audit, s Style) error {
 		}
 	}
 	b.WriteString("\n" + Summary(out) + "\n")
-	b.WriteString(pairsText(a.Count(out.Pipelines)) + "\n")
+	if p := a.Count(out.Pipelines); p.All > 0 {
+		b.WriteString(pairsText(p) + "\n")
+	}
 	if notes > 0 {
 		fmt.Fprintf(&b, "--all shows the %s\n", count(notes, "note"))
 	}

@@ -1,0 +1,87 @@
+package deps
+
+import "strings"
+
+// kubernetes is R6 (one object), R6b (a namespace and what is in it) and R14 (an admission controller).
+func (a *Analysis) kubernetes(m meeting) {
+	cx, _, kx, nx := object(m.x.Resource)
+	cy, ny, ky, _ := object(m.y.Resource)
+	if cx != cy || m.x.Verb == Read {
+		return
+	}
+	switch {
+	case m.x.Resource == m.y.Resource && m.y.Verb == Read:
+		if !a.also(m.b, m.y.Resource) {
+			a.order("R6", certain(High, m.x, m.y), need(m.y), m, "%s makes %s, which %s reads", m.a, m.x.Resource, m.b)
+		}
+	case m.x.Resource == m.y.Resource:
+		if m.a < m.b {
+			conf := certain(High, m.x, m.y)
+			if same(m.x.Task, m.y.Task) {
+				conf = Low
+			}
+			a.mutex("R6", conf, Torn, m, "both write %s", m.x.Resource)
+		}
+	case (kx == "Namespace" || kx == "Project") && nx == ny && ky != kx && !absent(m.x.Task):
+		if !a.written[m.b][m.x.Resource] {
+			a.order("R6b", certain(High, m.x, m.y), need(m.y), m, "%s makes the namespace %s, in which %s has %s", m.a, nx, m.b, m.y.Resource)
+		}
+	case strings.HasSuffix(kx, "WebhookConfiguration") && !strings.HasSuffix(ky, "WebhookConfiguration") && m.y.Verb != Read:
+		a.order("R14", Low, Bootstrap, m, "%s sets up an admission controller that may have to accept %s of %s", m.a, m.y.Resource, m.b)
+	}
+}
+
+// object takes the name of a Kubernetes resource apart.
+func object(r Resource) (context, namespace, kind, name string) {
+	context, rest, _ := strings.Cut(r.Name, ":")
+	parts := strings.SplitN(rest, "/", 3)
+	if len(parts) < 3 {
+		return context, "", "", ""
+	}
+	return context, parts[0], parts[1], parts[2]
+}
+
+// kubernetesObjects names the objects of k8s and helm arguments: context, namespace, kind, name.
+// Where no context says which cluster, it is that of the host's kubeconfig.
+func kubernetesObjects(args map[string]any, host string) []Resource {
+	text := func(m map[string]any, keys ...string) string {
+		for _, k := range keys {
+			if s, ok := m[k].(string); ok {
+				return s
+			}
+		}
+		return ""
+	}
+	at := text(args, "context", "host")
+	if at == "" {
+		at = text(args, "kubeconfig") + "@" + host
+	}
+	one := func(m map[string]any) []Resource {
+		meta, _ := m["metadata"].(map[string]any)
+		kind, name := text(m, "kind"), text(m, "name")
+		ns := text(m, "namespace", "release_namespace")
+		if meta != nil {
+			name, ns = text(meta, "name"), text(meta, "namespace")
+		}
+		if r := text(m, "release_name"); r != "" {
+			kind, name = "Release", r
+		}
+		if kind == "" || name == "" {
+			return nil
+		}
+		return []Resource{{Kubernetes, "", at + ":" + ns + "/" + kind + "/" + name}}
+	}
+	switch d := args["definition"].(type) {
+	case map[string]any:
+		return one(d)
+	case []any:
+		var out []Resource
+		for _, e := range d {
+			if m, ok := e.(map[string]any); ok {
+				out = append(out, one(m)...)
+			}
+		}
+		return out
+	}
+	return one(args)
+}
