@@ -59,9 +59,9 @@ func (p *process) elsewhere(ctx context.Context, build string) (joblog.Peer, err
 	return joblog.Peer{}, joblog.ErrNotFound // it has not begun, or its executor is gone
 }
 
-// serveLogs lets other processes read the logs of builds that run here. It sets the address in c, and
-// serves what start gives until ctx ends.
-func (p *process) serveLogs(ctx context.Context, c *executor.Config) (serve func(*executor.Executor) error, err error) {
+// serveLogs lets other processes read the logs of builds that run here: it sets the address in c, and serve
+// serves there until its context ends.
+func (p *process) serveLogs(ctx context.Context, c *executor.Config) (serve func(context.Context, *executor.Executor) error, err error) {
 	l, err := net.Listen("tcp", p.set.Executor.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("serve the logs of builds (executor.listen): %w", err)
@@ -73,7 +73,7 @@ func (p *process) serveLogs(ctx context.Context, c *executor.Config) (serve func
 	if c.Address = p.set.Executor.Address; c.Address == "" {
 		c.Address = "http://" + l.Addr().String()
 	}
-	return func(x *executor.Executor) error { return serveHTTP(ctx, l, x.Handler(), p.log) }, nil
+	return func(ctx context.Context, x *executor.Executor) error { return serveHTTP(ctx, l, x.Handler(), p.log) }, nil
 }
 
 // Pauses between two looks at logs that are old, and at logs that could not be kept.
@@ -123,11 +123,11 @@ func (p *process) recoverLogs(ctx context.Context) error {
 	}
 }
 
-// together runs functions until one of them fails or all have ended.
-func together(fns ...func() error) error {
-	var g errgroup.Group
+// together runs functions until all have ended; where one fails, the context of the others ends.
+func together(ctx context.Context, fns ...func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
 	for _, f := range fns {
-		g.Go(f)
+		g.Go(func() error { return f(ctx) })
 	}
 	return g.Wait()
 }

@@ -226,9 +226,9 @@ func (p *process) runReporter(ctx context.Context) error {
 }
 
 func (p *process) runHistory(ctx context.Context) error {
-	return together(func() error {
+	return together(ctx, func(ctx context.Context) error {
 		return history.Serve(ctx, history.ServeConfig{DB: p.history, Store: p.store, Session: p.session, ID: p.id, Log: p.log})
-	}, func() error { return p.expireLogs(ctx) })
+	}, p.expireLogs)
 }
 
 // serveHTTP serves until ctx ends, and then lets requests in progress finish for a moment; streams end with

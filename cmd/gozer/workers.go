@@ -58,7 +58,7 @@ func (p *process) runExecutor(ctx context.Context) error {
 		return err
 	}
 	defer x.Close()
-	return together(func() error { return x.Run(ctx) }, func() error { return serve(x) }, func() error { return p.recoverLogs(ctx) })
+	return together(ctx, x.Run, func(ctx context.Context) error { return serve(ctx, x) }, p.recoverLogs)
 }
 
 // nodeKey is the key with which nodes are reached: that of the settings, or the one that the first launcher

@@ -100,7 +100,9 @@ func (l *Logs) Attach(ctx context.Context, build, name string, r io.Reader) erro
 }
 
 // fileName tells whether a name is that of one file, and leads nowhere else.
-func fileName(name string) bool { return !strings.ContainsAny(name, "/\\") && !strings.HasPrefix(name, ".") }
+func fileName(name string) bool {
+	return !strings.ContainsAny(name, "/\\") && !strings.HasPrefix(name, ".")
+}
 
 // Attached opens a file kept by Attach. ErrNotFound where there is none.
 func (l *Logs) Attached(ctx context.Context, build, name string) (io.ReadCloser, error) {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -86,12 +85,13 @@ func (l *Logs) follow(ctx context.Context, build string) (*Reader, error) {
 	}
 	l.mu.Lock()
 	if l.mirrors[build] == nil {
-		m := &mirror{path: filepath.Join(l.cfg.Dir, build+".mirror")}
-		f, err := os.OpenFile(m.path, os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
+		// Each has a file of its own: an earlier one may still be on its way out.
+		f, err := os.CreateTemp(l.cfg.Dir, build+"-*.mirror")
 		if err != nil {
 			l.mu.Unlock()
 			return nil, err
 		}
+		m := &mirror{path: f.Name()}
 		m.w = &Writer{logs: l, build: build, file: f, changed: make(chan struct{})}
 		var mctx context.Context
 		mctx, m.stop = context.WithCancel(context.WithoutCancel(ctx)) // ends with its last reader
@@ -117,14 +117,13 @@ func (l *Logs) copy(ctx context.Context, build string, m *mirror, peer Peer) {
 		_ = m.w.file.Close()
 		_ = os.Remove(m.path)
 	}()
-	silent := time.Now()
+	silent := time.Now() // since when nobody answers
 	for ctx.Err() == nil {
-		before := m.w.size()
-		err := m.w.receive(ctx, peer)
+		answered, err := m.w.receive(ctx, peer)
 		if err == nil {
 			return
 		}
-		if m.w.size() > before {
+		if answered {
 			silent = time.Now()
 		}
 		// It may be finished; the rest is in the blob store then.
@@ -134,7 +133,7 @@ func (l *Logs) copy(ctx context.Context, build string, m *mirror, peer Peer) {
 			}
 		}
 		if time.Since(silent) > mirrorLost {
-			m.w.Line("[The log ends here: whoever wrote it does not answer any more]")
+			_ = m.w.take(l.cfg.Now().UTC().Format(Stamp)+" | [The log ends here: whoever wrote it does not answer any more]\n", nil)
 			m.w.done()
 			return
 		}
@@ -148,12 +147,6 @@ func (l *Logs) copy(ctx context.Context, build string, m *mirror, peer Peer) {
 	}
 }
 
-func (w *Writer) size() int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.index.Bytes
-}
-
 func (w *Writer) done() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -161,34 +154,35 @@ func (w *Writer) done() {
 	w.wake()
 }
 
-// receive takes the log in from where the copy stands; nil: all of it is here.
-func (w *Writer) receive(ctx context.Context, peer Peer) error {
+// receive takes the log in from where the copy stands; no error: all of it is here. answered: the other
+// process was there.
+func (w *Writer) receive(ctx context.Context, peer Peer) (answered bool, err error) {
 	i, _ := w.state()
 	at := fmt.Sprintf("%s/log/%s/feed?offset=%d&marks=%d", peer.URL, w.build, i.Bytes, len(i.Marks))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	req.Header.Set("Authorization", "Bearer "+peer.Token)
 	r, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("read the log of %s: %s", w.build, r.Status)
+		return false, fmt.Errorf("read the log of %s: %s", w.build, r.Status)
 	}
 	for d := json.NewDecoder(r.Body); ; {
 		var f frame
 		if err := d.Decode(&f); err != nil {
-			return err
+			return true, err
 		}
 		if err := w.take(f.Text, f.Marks); err != nil {
-			return err
+			return true, err
 		}
 		if f.Done {
 			w.done()
-			return nil
+			return true, nil
 		}
 	}
 }
@@ -197,7 +191,7 @@ func (w *Writer) receive(ctx context.Context, peer Peer) error {
 func (w *Writer) take(text string, marks []Mark) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, err := w.file.WriteString(text); err != nil {
+	if _, err := w.file.WriteAt([]byte(text), w.index.Bytes); err != nil {
 		return errors.Join(err, w.file.Truncate(w.index.Bytes))
 	}
 	w.index.Marks = append(w.index.Marks, marks...)
