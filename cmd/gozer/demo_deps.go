@@ -39,7 +39,7 @@ func demoDeps(cmd *cobra.Command, set *settings.Settings) error {
 	}
 	out := cmd.OutOrStdout()
 	found := a.Audit(deps.AuditOptions{Today: time.Now().Format(time.DateOnly)})
-	fmt.Fprintf(out, "\n6. What the deployment jobs depend on, as gozer deps reads it from their playbooks\n\n")
+	fmt.Fprintf(out, "\n7. What the deployment jobs depend on, as gozer deps reads it from their playbooks\n\n")
 	for _, f := range found.Findings {
 		if f.Level != deps.LevelNote {
 			fmt.Fprintf(out, "   %-7s %s\n           %s\n", f.Level, f.Text, f.At)
