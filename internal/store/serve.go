@@ -101,6 +101,7 @@ type waiting struct {
 	name        string
 	req         *Request
 	create, mod int64
+	raw         []byte // what it is by now, where that is not req
 }
 
 type running struct {
@@ -146,15 +147,13 @@ func (sv *server) follow(ctx context.Context) error {
 		sv.mu.Unlock()
 		sv.wake()
 	}
-	g.Go(func() error {
-		return Records[Request](sv.s, RequestPrefix(sv.c.Kind)).Follow(ctx, ready, sv.onRequest)
-	})
+	g.Go(func() error { return sv.followRaw(ctx, RequestPrefix(sv.c.Kind), ready, sv.onRequest) })
 	g.Go(func() error { return sv.followRaw(ctx, ClaimPrefix(sv.c.Kind), ready, sv.onClaim) })
 	g.Go(func() error { return sv.followRaw(ctx, SignalPrefix(sv.c.Kind), ready, sv.onSignal) })
 	return g.Wait()
 }
 
-func (sv *server) followRaw(ctx context.Context, prefix string, ready func(), fn func(name, value string, gone bool)) error {
+func (sv *server) followRaw(ctx context.Context, prefix string, ready func(), fn func(name string, e kv.KV, gone bool)) error {
 	have := map[string]bool{}
 	first := true
 	return kv.Follow(ctx, sv.s.kv, prefix, func(r *kv.Result) error {
@@ -162,12 +161,12 @@ func (sv *server) followRaw(ctx context.Context, prefix string, ready func(), fn
 		for _, e := range r.KVs {
 			n := strings.TrimPrefix(e.Key, prefix)
 			seen[n], have[n] = true, true
-			fn(n, string(e.Value), false)
+			fn(n, e, false)
 		}
 		for n := range have {
 			if !seen[n] {
 				delete(have, n)
-				fn(n, "", true)
+				fn(n, kv.KV{}, true)
 			}
 		}
 		if first {
@@ -183,43 +182,54 @@ func (sv *server) followRaw(ctx context.Context, prefix string, ready func(), fn
 			} else {
 				have[n] = true
 			}
-			fn(n, string(c.Value), c.Deleted)
+			fn(n, c.KV, c.Deleted)
 		}
 		return nil
 	})
 }
 
-func (sv *server) onRequest(r Record[Request], gone bool) error {
+// onRequest takes in a request that came, changed or went. One that changes was taken by somebody: it is
+// decoded only when it is looked at again.
+func (sv *server) onRequest(name string, e kv.KV, gone bool) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
+	defer sv.wake()
 	if gone {
-		sv.forget(r.Name)
-		if t := sv.tasks[r.Name]; t != nil && !t.task.ended() {
+		sv.forget(name)
+		if t := sv.tasks[name]; t != nil && !t.task.ended() {
 			t.cancel(ErrCancelled)
 		}
-	} else {
-		p, paused := sv.pauses[r.Name]
-		sv.keep(waiting{r.Name, &r.Value, r.Create, r.Mod})
-		if paused {
-			sv.pauses[r.Name] = p
-		}
+		return
 	}
-	sv.wake()
-	return nil
+	if w, ok := sv.requests[name]; ok && w.create == e.Create {
+		w.mod, w.raw = e.Mod, e.Value
+		sv.requests[name] = w
+		sv.queue.ReplaceOrInsert(w)
+		return
+	}
+	req := new(Request)
+	if err := json.Unmarshal(e.Value, req); err != nil {
+		sv.c.Log.Warn("a request cannot be read", "key", e.Key, "error", err)
+		return
+	}
+	sv.forget(name)
+	w := waiting{name: name, req: req, create: e.Create, mod: e.Mod}
+	sv.requests[name] = w
+	sv.queue.ReplaceOrInsert(w)
 }
 
-func (sv *server) onClaim(name, owner string, gone bool) {
+func (sv *server) onClaim(name string, e kv.KV, gone bool) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
 	if gone {
 		delete(sv.claims, name)
 	} else {
-		sv.claims[name] = owner
+		sv.claims[name] = string(e.Value)
 	}
 	sv.wake()
 }
 
-func (sv *server) onSignal(name, value string, gone bool) {
+func (sv *server) onSignal(name string, e kv.KV, gone bool) {
 	req, sig, ok := strings.Cut(name, "/")
 	if !ok {
 		return
@@ -236,9 +246,9 @@ func (sv *server) onSignal(name, value string, gone bool) {
 	if sv.signals[req] == nil {
 		sv.signals[req] = map[string]string{}
 	}
-	sv.signals[req][sig] = value
+	sv.signals[req][sig] = string(e.Value)
 	if t := sv.tasks[req]; t != nil {
-		t.say(Signal{sig, value})
+		t.say(Signal{sig, string(e.Value)})
 	}
 }
 
@@ -315,13 +325,7 @@ func (w waiting) before(v waiting) bool {
 		cmp.Compare(w.req.Order, v.req.Order), cmp.Compare(w.name, v.name)) < 0
 }
 
-// keep takes a request in, in place of what was known of it; forget, out. The lock is held.
-func (sv *server) keep(w waiting) {
-	sv.forget(w.name)
-	sv.requests[w.name] = w
-	sv.queue.ReplaceOrInsert(w)
-}
-
+// forget drops what is known of a request. The lock is held.
 func (sv *server) forget(name string) {
 	if w, ok := sv.requests[name]; ok {
 		sv.queue.Delete(w)
@@ -359,7 +363,15 @@ func (s *Store) Take(ctx context.Context, ses Leased, owner string, r Record[Req
 
 // claim takes the request and begins with it; losing the race is no error.
 func (sv *server) claim(ctx context.Context, name string, w waiting) error {
-	t, err := sv.s.Take(ctx, sv.c.Session, sv.c.Owner, Record[Request]{Name: name, Value: *w.req, Create: w.create, Mod: w.mod})
+	r := Record[Request]{Name: name, Value: *w.req, Create: w.create, Mod: w.mod}
+	if w.raw != nil {
+		r.Value = Request{}
+		if err := json.Unmarshal(w.raw, &r.Value); err != nil {
+			sv.pauseFor(name)
+			return err
+		}
+	}
+	t, err := sv.s.Take(ctx, sv.c.Session, sv.c.Owner, r)
 	if err != nil {
 		sv.pauseFor(name)
 		return err
