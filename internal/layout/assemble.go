@@ -155,7 +155,7 @@ func (l *Layout) files() []placed {
 func (l *Layout) warnIgnored(p *project, b BranchInput) {
 	for _, path := range b.Ignored {
 		l.Problems = append(l.Problems, config.Problem{Severity: config.Warning, Name: config.NameMultipleConfigs,
-			Short: fmt.Sprintf("the configuration in %s is ignored, as %s comes first", path, first(b.Files)),
+			Short: fmt.Sprintf("Configuration in %s is ignored, because the branch is already configured in %s", path, first(b.Files)),
 		}.In(config.Source{Project: p.in.Project, Branch: b.Name, Path: path, Trusted: p.options.Trusted}))
 	}
 }
