@@ -38,9 +38,11 @@ conformance: bin/gozer ## replay scenarios proven on a real Zuul (DIR=folder; ..
 	@bin/gozer conformance $(or $(DIR),../shared/conformance)
 SEEDS ?= 10000
 FIRST ?= 1
+# The crash sweep kills at one of so many transactions; 1 is all of them.
+SWEEP ?= 11
 .PHONY: simulate
 simulate: ## SEEDS=N runs of the core with everything going wrong; SEED=N plays one and tells what happens
-	@go test -count=1 -timeout 0 -v ./internal/gatetest/simulate -args $(if $(SEED),-seed $(SEED) -test.run Simulation,-seeds $(SEEDS) -first $(FIRST) -sweep 1)
+	@go test -count=1 -timeout 0 -v ./internal/gatetest/simulate -args $(if $(SEED),-seed $(SEED) -test.run Simulation,-seeds $(SEEDS) -first $(FIRST) -sweep $(SWEEP))
 
 .PHONY: cluster
 cluster: bin/gozer ## three schedulers, two of each other, a three-member etcd and PostgreSQL, on this machine

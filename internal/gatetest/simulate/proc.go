@@ -170,7 +170,9 @@ func (p *proc) take() bool {
 		w.fail("%s: %v", e.Key, err)
 		return false
 	}
-	if p.tasks[r.Value.ID] != nil {
+	// Requests of different kinds may have the same id: for nodes, and to give them back.
+	name := strings.TrimPrefix(e.Key, "/request/")
+	if p.tasks[name] != nil {
 		return true
 	}
 	t, err := p.store.Take(w.ctx, p, p.name, r)
@@ -179,9 +181,9 @@ func (p *proc) take() bool {
 		return true
 	}
 	w.trace("%s takes %s %s", p.name, t.Request.Kind, t.Request.ID)
-	p.tasks[t.Request.ID] = &job{task: t}
+	p.tasks[name] = &job{task: t}
 	if w.odds(2) {
-		p.proceed(t.Request.ID)
+		p.proceed(name)
 	}
 	return true
 }
@@ -203,16 +205,16 @@ func (p *proc) look() {
 	}
 	p.view = slices.DeleteFunc(res.KVs, func(e kv.KV) bool {
 		name := strings.TrimPrefix(e.Key, "/request/")
-		return others[name] || p.tasks[name[strings.IndexByte(name, '/')+1:]] != nil
+		return others[name] || p.tasks[name] != nil
 	})
 }
 
-// proceed takes a task one step further; a task that ended, or that is not ours any more, goes.
+// proceed takes a task, named by kind and id, one step further; a task that ended, or that is not ours any more, goes.
 func (p *proc) proceed(id string) {
 	j := p.tasks[id]
 	done, err := p.step(j)
 	if err != nil {
-		p.w.trace("%s: %s %s: %v", p.name, j.task.Request.Kind, id, err)
+		p.w.trace("%s: %s: %v", p.name, id, err)
 	}
 	switch {
 	case err == nil && !done:

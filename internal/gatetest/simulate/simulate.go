@@ -29,7 +29,7 @@ import (
 // Config of a run.
 type Config struct {
 	Seed uint64
-	// Actions is how many things happen before the world is left to come to rest; 0 is 60.
+	// Actions is how many things happen before the world is left to come to rest; 0 is 40.
 	Actions int
 	// Calm: nothing goes wrong by chance.
 	Calm bool
@@ -110,7 +110,7 @@ type crash struct{ proc *proc }
 // Run plays one seed to its end. The error is a *Broken where an invariant did not hold.
 func Run(ctx context.Context, c Config) (Result, error) {
 	if c.Actions == 0 {
-		c.Actions = 60
+		c.Actions = 40
 	}
 	w := &world{
 		cfg: c, ctx: ctx, rng: rand.New(rand.NewPCG(c.Seed, 0x90e7)), kv: memkv.New(memkv.Config{Retain: 64}),

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	seeds   = flag.Uint64("seeds", 150, "how many seeds to play")
+	seeds   = flag.Uint64("seeds", 300, "how many seeds to play")
 	first   = flag.Uint64("first", 1, "the first of them")
 	seed    = flag.Uint64("seed", 0, "play this one alone, and tell what happens")
 	sweep   = flag.Int("sweep", 101, "of how many transactions one is crashed at")
