@@ -14,7 +14,7 @@ import (
 
 // operateCommands are what operators do to pipelines: Zuul's verbs with Zuul's options, and those of a queue.
 func operateCommands() []*cobra.Command {
-	return []*cobra.Command{enqueueCommand(), enqueueRefCommand(), dequeueCommand(), promoteCommand(), queueCommand(), operatorAuditCommand()}
+	return []*cobra.Command{enqueueCommand(), enqueueRefCommand(), dequeueCommand(), promoteCommand(), queueCommand(), reconfigureCommand(), operatorAuditCommand()}
 }
 
 // target are the options that say which pipeline and project.
@@ -158,6 +158,45 @@ func queueCommand() *cobra.Command {
 			"What runs goes on to its end and is reported; nothing new starts, and changes that come wait.",
 			"Pipeline %s starts nothing any more. Let it go on with gozer queue resume.", true),
 		verb("resume --pipeline P", "Let a paused pipeline go on", "What waited starts.", "Pipeline %s goes on.", false))
+	return cmd
+}
+
+func reconfigureCommand() *cobra.Command {
+	var s serverFlags
+	cmd := &cobra.Command{
+		Use: "reconfigure full|smart|tenant", Short: "Read the tenant file and the configuration again", GroupID: "operate",
+		Args: cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), ValidArgs: []string{"full", "smart", "tenant"},
+		Long: `What merges is read by itself; the tenant file is read at start and by this command.
+
+  smart    tenants of which the file says something else than before are loaded again, new ones are loaded
+  full     everything of every tenant is loaded anew, and disabled pipelines report again
+  tenant   like full, for the tenant that --tenant names
+
+What is in pipelines goes on as far as the new configuration lets it. A tenant file with mistakes changes nothing: the
+first of them is told.` + waits,
+		Example: "  gozer reconfigure smart\n  gozer reconfigure tenant --tenant example",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := api.New(api.ClientConfig{URL: s.url, Token: s.token})
+			tenants := []string{s.tenant}
+			if s.tenant == "" && args[0] == "tenant" {
+				return fmt.Errorf("name the tenant with --tenant")
+			}
+			if s.tenant == "" {
+				var err error
+				if tenants, err = c.Tenants(cmd.Context()); err != nil {
+					return err
+				}
+			}
+			for _, t := range tenants {
+				err := c.Reconfigure(cmd.Context(), t, api.ReconfigureRequest{How: args[0]})
+				if err := wished(cmd, err, "Tenant %s: the configuration was read.", t); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	s.add(cmd)
 	return cmd
 }
 

@@ -169,6 +169,11 @@ func (c *Client) Pause(ctx context.Context, tenant string, q PauseRequest) error
 	return c.post(ctx, inTenant(tenant, "pause"), q)
 }
 
+// Reconfigure has the tenant's configuration read again.
+func (c *Client) Reconfigure(ctx context.Context, tenant string, q ReconfigureRequest) error {
+	return c.post(ctx, inTenant(tenant, "reconfigure"), q)
+}
+
 // Follow keeps a view of a tenant up to date and calls fn after every event, until ctx ends, fn gives an
 // error (which is returned) or the server answers with an error. A broken connection is taken up again
 // where it was.

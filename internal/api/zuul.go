@@ -438,6 +438,12 @@ type PauseRequest struct {
 	Reason   string `json:"reason"`
 }
 
+// ReconfigureRequest has a tenant's configuration read again. How is full (everything anew), smart (only where the
+// tenant file says something else of the tenant) or tenant (like full; Zuul's word for one tenant).
+type ReconfigureRequest struct {
+	How string `json:"how"`
+}
+
 // AutoholdRequest asks for an Autohold; Change and Ref exclude each other.
 type AutoholdRequest struct {
 	Job        string `json:"job"`

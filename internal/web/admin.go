@@ -102,6 +102,19 @@ func (s *Server) pause(w http.ResponseWriter, r *request) error {
 	return s.operate(w, r, action, audit{"pipeline": q.Pipeline, "reason": reason}, event.Event{Type: event.OperatorPause, Pipeline: q.Pipeline, Comment: reason})
 }
 
+func (s *Server) reconfigure(w http.ResponseWriter, r *request) error {
+	var q api.ReconfigureRequest
+	if err := r.decode(w, &q); err != nil {
+		return err
+	}
+	switch q.How {
+	case "full", "smart", "tenant":
+	default:
+		return badRequest("how is full, smart or tenant, not %q", q.How)
+	}
+	return s.operate(w, r, "reconfigure", audit{"how": q.How}, event.Event{Type: event.OperatorReconfigure, Action: q.How})
+}
+
 // projectOf finds a project of the tenant by its name or canonical name.
 func projectOf(st *pipeline.State, name string) (change.Project, error) {
 	for canonical, p := range st.Tenant.Projects {

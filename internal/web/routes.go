@@ -79,6 +79,7 @@ func (s *Server) routes() []*route {
 		{method: post, path: t + "/project/{project...}/enqueue", about: "enqueue a change or a ref", body: api.EnqueueRequest{}, answer: true, admin: true, raw: s.enqueue},
 		{method: post, path: t + "/project/{project...}/dequeue", about: "take a change or a ref out of a pipeline", body: api.DequeueRequest{}, answer: true, admin: true, raw: s.dequeue},
 		{method: post, path: t + "/project/{project...}/autohold", about: "keep the nodes of the next failures", body: api.AutoholdRequest{}, answer: true, admin: true, raw: s.autohold},
+		{method: post, path: t + "/reconfigure", about: "read the tenant file and the configuration again", body: api.ReconfigureRequest{}, answer: true, admin: true, raw: s.reconfigure},
 		{method: post, path: t + "/promote", about: "put changes to the front", body: api.PromoteRequest{}, answer: true, admin: true, raw: s.promote},
 		{method: post, path: t + "/pause", about: "stop a pipeline from starting anything new, or let it go on", body: api.PauseRequest{}, answer: true, admin: true, raw: s.pause},
 		{method: get, path: t + "/audit", about: "what operators did, newest first: who, when, what, outcome", query: []string{"limit"}, answer: []api.Audit{}, admin: true, maxAge: never, raw: s.listAudits},

@@ -360,6 +360,8 @@ func TestOperators(t *testing.T) {
 		{p + "enqueue", token("t"), `{"pipeline":"gate","change":"5,2"}`, 200},
 		{p + "autohold", token("t"), `{"job":"unit","reason":"look","count":1,"change":"5,2"}`, 200},
 		{"/api/tenant/t/promote", token("t"), `{"pipeline":"gate","changes":["1,1"]}`, 200},
+		{"/api/tenant/t/reconfigure", token("t"), `{"how":"all"}`, 400},
+		{"/api/tenant/t/reconfigure", token("u"), `{"how":"full"}`, 403},
 		{"/api/tenant/t/pause", token("*"), `{"pipeline":"gate","reason":"freeze"}`, 200},
 	}
 	for _, c := range cases {
