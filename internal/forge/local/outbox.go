@@ -42,11 +42,16 @@ func branchOf(ref string) (string, bool) { return strings.CutPrefix(ref, "refs/h
 // awaitFor is how long a move of a ref that was announced may take; after that it has not happened.
 const awaitFor = time.Minute
 
+// afterwards bounds what is still done for a caller who has gone away: a store that cannot be reached holds up
+// nobody's end.
+const afterwards = 10 * time.Second
+
 // deliver gives the events of the outbox to the sink, in the order of their transactions. What
 // cannot be delivered stays, and is delivered by the next call or by Serve.
 func (f *Forge) deliver(ctx context.Context) {
 	// The caller's answer may be lost when its client goes away, its events may not.
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	defer cancel()
 	f.mu.Lock()
 	sink := f.sink
 	f.mu.Unlock()

@@ -102,8 +102,10 @@ func (f *Forge) propose(ctx context.Context, p *proposal) ([]made, error) {
 			continue
 		}
 		// From here on the push has happened; a ref that is missing is written with its event.
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+		defer cancel()
 		for _, m := range out {
-			if err := f.ensureRef(context.WithoutCancel(ctx), m.ref); err != nil {
+			if err := f.ensureRef(after, m.ref); err != nil {
 				f.Log.Warn("the ref of a patch set waits", "connection", f.Config.Name, "project", p.project, "error", err)
 			}
 		}
