@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -110,11 +111,7 @@ func (st *stepper) locked(it *Item) bool {
 		st.wait(it, js, waitingLock+st.s.Settings.Lock.Name)
 	}
 	// A job that got ready before there was a lock must not keep what the lock's holder may wait for.
-	for _, j := range bs.Graph.Jobs {
-		if bs.Jobs[j.ID].Build == nil {
-			st.releaseSemaphores(it, j)
-		}
-	}
+	st.letGo(it)
 	return false
 }
 
@@ -166,7 +163,8 @@ func (st *stepper) handOver(l *LockState) {
 // unlock takes the buildset out of every line, and lets go of what it holds. A lock is kept while canceled builds
 // of the buildset have not ended: they still work on what it guards.
 func (st *stepper) unlock(id BuildsetID) {
-	for name, l := range st.sem.Locks {
+	for _, name := range slices.Sorted(maps.Keys(st.sem.Locks)) {
+		l := st.sem.Locks[name]
 		n := len(l.Waiting)
 		l.Waiting = slices.DeleteFunc(l.Waiting, func(w Waiter) bool { return w.Buildset == id })
 		if len(l.Waiting) != n {
