@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,21 +77,10 @@ func autoholdList(verb string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		out := cmd.OutOrStdout()
-		if *f == "json" {
-			return asJSON(out, list)
-		}
-		if len(list) == 0 {
-			fmt.Fprintln(out, "Nothing is to be held.")
-			return nil
-		}
-		tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "ID\tPROJECT\tJOB\tREFS\tFAILURES\tHELD\tREASON")
-		for i := range list {
-			h := &list[i]
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d of %d\t%d\t%s\n", h.ID, h.Project, h.Job, h.RefFilter, h.CurrentCount, h.MaxCount, len(heldNodes(h)), h.Reason)
-		}
-		return tw.Flush()
+		heading := "ID\tPROJECT\tJOB\tREFS\tFAILURES\tHELD\tREASON"
+		return listing(cmd.OutOrStdout(), *f, list, "Nothing is to be held.", heading, func(w io.Writer, h *api.Autohold) {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d of %d\t%d\t%s\n", h.ID, h.Project, h.Job, h.RefFilter, h.CurrentCount, h.MaxCount, len(heldNodes(h)), h.Reason)
+		})
 	}
 	return cmd
 }

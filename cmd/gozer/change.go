@@ -69,6 +69,23 @@ func asJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
+// listing shows what was asked for: as JSON, in one sentence where there is nothing, or as a table of rows.
+func listing[T any](out io.Writer, format string, list []T, none, heading string, row func(w io.Writer, x *T)) error {
+	if format == "json" {
+		return asJSON(out, list)
+	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(out, none)
+		return err
+	}
+	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, heading)
+	for i := range list {
+		row(tw, &list[i])
+	}
+	return tw.Flush()
+}
+
 func changeList(c *local.Client) *cobra.Command {
 	q := local.Filter{Status: local.StatusNew}
 	var all bool
@@ -84,21 +101,11 @@ func changeList(c *local.Client) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		out := cmd.OutOrStdout()
-		if *f == "json" {
-			return asJSON(out, list)
-		}
-		if len(list) == 0 {
-			fmt.Fprintln(out, "There are no such changes.")
-			return nil
-		}
-		tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "CHANGE\tSTATUS\tPROJECT\tBRANCH\tOWNER\tVOTES\tSUBJECT")
-		for _, r := range list {
+		heading := "CHANGE\tSTATUS\tPROJECT\tBRANCH\tOWNER\tVOTES\tSUBJECT"
+		return listing(cmd.OutOrStdout(), *f, list, "There are no such changes.", heading, func(w io.Writer, r *local.Record) {
 			subject, _, _ := strings.Cut(r.Current.Message, "\n")
-			fmt.Fprintf(tw, "%d,%d\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Number, r.Patchset, r.Status, r.Project, r.Branch, r.Owner, votes(&r), subject)
-		}
-		return tw.Flush()
+			fmt.Fprintf(w, "%d,%d\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Number, r.Patchset, r.Status, r.Project, r.Branch, r.Owner, votes(r), subject)
+		})
 	}
 	return cmd
 }

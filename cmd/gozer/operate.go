@@ -3,9 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"sort"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -229,24 +229,13 @@ func operatorAuditCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		out := cmd.OutOrStdout()
-		if *f == "json" {
-			return asJSON(out, list)
-		}
-		if len(list) == 0 {
-			fmt.Fprintln(out, "No operator did anything yet.")
-			return nil
-		}
-		tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "WHEN\tWHO\tACTION\tWHAT\tOUTCOME")
-		for _, a := range list {
+		return listing(cmd.OutOrStdout(), *f, list, "No operator did anything yet.", "WHEN\tWHO\tACTION\tWHAT\tOUTCOME", func(w io.Writer, a *api.Audit) {
 			outcome := a.Outcome
 			if outcome == "" {
 				outcome = "under way"
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", a.At.Local().Format("2006-01-02 15:04:05"), a.Who, a.Action, words(a.What), outcome)
-		}
-		return tw.Flush()
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.At.Local().Format("2006-01-02 15:04:05"), a.Who, a.Action, words(a.What), outcome)
+		})
 	}
 	return cmd
 }
