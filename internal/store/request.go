@@ -38,6 +38,9 @@ type Request struct {
 	Made     time.Time `json:"made"`
 	// Order tells requests that were made in one transaction apart: those of a step keep its order.
 	Order int `json:"order,omitempty"`
+	// Subjects are what the work is about, where that matters: of two requests of a kind with the same priority and
+	// a subject in common, the later one is begun when the earlier one is done.
+	Subjects []string `json:"subjects,omitempty"`
 	// Event is the forge event that this goes back to, for logs.
 	Event string `json:"event,omitempty"`
 	// Began counts how often a worker took it; By is the last one.
@@ -100,6 +103,9 @@ func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Tim
 			r.Kind, r.ID, r.Priority, r.Event = KindBuild, string(e.Build), e.Priority, e.Event.ID
 		case *pipeline.Report:
 			r.Kind, r.ID, r.Event = KindReport, e.ID, e.Event.ID
+			for _, c := range e.Changes { // a change is told that it starts before it is told how it ended
+				r.Subjects = append(r.Subjects, string(c.Stable()))
+			}
 		case *pipeline.ReturnNodes:
 			r.Kind, r.ID = KindReturn, e.Request
 		case *pipeline.Record:

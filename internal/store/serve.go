@@ -290,7 +290,8 @@ func (sv *server) loop(ctx context.Context) error {
 }
 
 // next chooses the request to take, if there is one and room for it: the first, or, after races that were
-// lost, one of the first, so that workers who want the same do not all try for the same again.
+// lost, one of the first, so that workers who want the same do not all try for the same again. What shares a subject
+// with an earlier request waits for that, whoever has it.
 func (sv *server) next() (string, waiting) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
@@ -303,7 +304,16 @@ func (sv *server) next() (string, waiting) {
 	now := time.Now()
 	var can []waiting
 	most := 1 + sv.lost
+	spoken := map[string]bool{} // subjects of earlier requests
 	sv.queue.Ascend(func(w waiting) bool {
+		behind := false
+		for _, subject := range w.req.Subjects {
+			behind = behind || spoken[subject]
+			spoken[subject] = true
+		}
+		if behind {
+			return true
+		}
 		if by := sv.claims[w.name]; (by != "" && by != sv.c.Owner) || sv.tasks[w.name] != nil || now.Before(sv.pauses[w.name].until) {
 			return true
 		}

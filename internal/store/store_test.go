@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,6 +21,20 @@ import (
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
 )
+
+// The compressor makes its channels when it is first used: here, and not in the bubble of some test.
+func TestMain(m *testing.M) {
+	mem := memkv.New(memkv.Config{})
+	s, err := store.Open(context.Background(), store.Config{KV: mem})
+	if err == nil {
+		_, err = s.PutBlob(context.Background(), []byte("any"))
+	}
+	if err := errors.Join(err, mem.Close()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
 
 func open(t *testing.T) (context.Context, *store.Store) {
 	t.Helper()
@@ -164,210 +178,6 @@ func TestFormerOwnerWritesNothing(t *testing.T) {
 	if err != nil || len(got.Items) != 0 || len(got.Queues) != 0 {
 		t.Errorf("the former owner changed something: %d items, %v", len(got.Items), err)
 	}
-}
-
-func put(t *testing.T, ctx context.Context, s *store.Store, r store.Request) {
-	t.Helper()
-	op, err := s.RequestOp(ctx, r, map[string]int{"n": 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Write(ctx, store.Fence{}, op); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Requests are taken by priority and then age, done once, and their outcome is in the inbox.
-func TestServeInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, s := open(t)
-		for i, prio := range []int{200, 100, 200, 100} {
-			put(t, ctx, s, store.Request{Kind: "k", ID: fmt.Sprint(i), Priority: prio, Tenant: "t", Pipeline: "p"})
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		ses := session(t, ctx, s)
-		var order []string
-		done := make(chan error)
-		go func() {
-			done <- store.Serve(ctx, s, store.ServeConfig{Kind: "k", Session: ses, Owner: "me", Slots: func(busy int) int { return 1 - busy }},
-				func(ctx context.Context, task *store.Task) error {
-					order = append(order, task.Request.ID)
-					return task.Done(ctx, &pipeline.Wake{})
-				})
-		}()
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		if d := cmp.Diff([]string{"1", "3", "0", "2"}, order); d != "" {
-			t.Errorf("order (-want +got):\n%s", d)
-		}
-		r, err := s.KV().Range(ctx, kv.Query{Prefix: store.InboxPrefix("t", "p")})
-		if err != nil || len(r.KVs) != 4 {
-			t.Errorf("%d outcomes in the inbox, %v, want 4", len(r.KVs), err)
-		}
-		for _, prefix := range []string{"/request/", "/claim/", "/signal/"} {
-			r, err := s.KV().Range(ctx, kv.Query{Prefix: prefix})
-			if err != nil || len(r.KVs) != 0 {
-				t.Errorf("%d keys are left below %s (%v)", len(r.KVs), prefix, err)
-			}
-		}
-		cancel()
-		<-done
-	})
-}
-
-// A worker that vanishes loses its claim; a Once request is then handed out as lost, never run again.
-// A question is answered when what was asked for before it is done, not before, and not after what came later.
-func TestServeAfterAnotherKind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, s := open(t)
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		ses := session(t, ctx, s)
-		put(t, ctx, s, store.Request{Kind: "write", ID: "before"})
-		put(t, ctx, s, store.Request{Kind: "ask", ID: "question"})
-		put(t, ctx, s, store.Request{Kind: "write", ID: "later"})
-		var order []string
-		go func() {
-			_ = store.Serve(ctx, s, store.ServeConfig{Kind: "write", Session: ses, Owner: "a"}, func(ctx context.Context, task *store.Task) error {
-				if task.Request.ID == "later" {
-					<-ctx.Done()
-					return ctx.Err()
-				}
-				time.Sleep(5 * time.Second)
-				order = append(order, task.Request.ID)
-				return task.Done(ctx)
-			})
-		}()
-		go func() {
-			_ = store.Serve(ctx, s, store.ServeConfig{Kind: "ask", Session: ses, Owner: "a"}, func(ctx context.Context, task *store.Task) error {
-				if err := task.After(ctx, "write"); err != nil {
-					return err
-				}
-				order = append(order, task.Request.ID)
-				return task.Done(ctx)
-			})
-		}()
-		time.Sleep(30 * time.Second)
-		synctest.Wait()
-		if d := cmp.Diff([]string{"before", "question"}, order); d != "" {
-			t.Errorf("order (-want +got):\n%s", d)
-		}
-	})
-}
-
-func TestServeOnceAfterCrash(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, s := open(t)
-		put(t, ctx, s, store.Request{Kind: "k", ID: "1", Tenant: "t", Pipeline: "p"})
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		crash, stop := context.WithCancel(ctx)
-		first := session(t, crash, s)
-		began := make(chan struct{})
-		go func() {
-			_ = store.Serve(ctx, s, store.ServeConfig{Kind: "k", Session: first, Owner: "a", Once: true},
-				func(ctx context.Context, task *store.Task) error { close(began); <-ctx.Done(); return ctx.Err() })
-		}()
-		<-began
-		stop() // no keepalive any more
-		var lost []bool
-		ses := session(t, ctx, s)
-		go func() {
-			_ = store.Serve(ctx, s, store.ServeConfig{Kind: "k", Session: ses, Owner: "b", Once: true},
-				func(ctx context.Context, task *store.Task) error {
-					lost = append(lost, task.Lost)
-					return task.Done(ctx)
-				})
-		}()
-		time.Sleep(30 * time.Second)
-		synctest.Wait()
-		if d := cmp.Diff([]bool{true}, lost); d != "" {
-			t.Errorf("the request was handed out as lost (-want +got):\n%s", d)
-		}
-	})
-}
-
-func TestServeCancelAndRetry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, s := open(t)
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		ses := session(t, ctx, s)
-		put(t, ctx, s, store.Request{Kind: "k", ID: "cancelled"})
-		put(t, ctx, s, store.Request{Kind: "k", ID: "fails"})
-		var cause error
-		tries := 0
-		go func() {
-			_ = store.Serve(ctx, s, store.ServeConfig{Kind: "k", Session: ses, Owner: "a"},
-				func(ctx context.Context, task *store.Task) error {
-					if task.Request.ID == "fails" {
-						if tries++; tries < 3 {
-							return errors.New("not yet")
-						}
-						return task.Done(ctx)
-					}
-					<-ctx.Done()
-					cause = context.Cause(ctx)
-					return task.Done(ctx)
-				})
-		}()
-		time.Sleep(time.Second)
-		if _, err := s.Write(ctx, store.Fence{}, store.SignalOp("k", "cancelled", store.SignalCancel, "")); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		if !errors.Is(cause, store.ErrCancelled) {
-			t.Errorf("the handler's context ended with %v, want ErrCancelled", cause)
-		}
-		if tries != 3 {
-			t.Errorf("%d tries, want 3", tries)
-		}
-	})
-}
-
-func TestCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, s := open(t)
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		ses := session(t, ctx, s)
-		go func() {
-			_ = store.Serve(ctx, s, store.ServeConfig{Kind: "sum", Session: ses, Owner: "a"},
-				func(ctx context.Context, task *store.Task) error {
-					var in []int
-					if err := task.Decode(ctx, &in); err != nil {
-						return err
-					}
-					if len(in) == 0 {
-						return task.Reply(ctx, nil, "nothing to add")
-					}
-					sum := 0
-					for _, n := range in {
-						sum += n
-					}
-					return task.Reply(ctx, sum, "")
-				})
-		}()
-		var sum int
-		if err := s.Call(ctx, "sum", 0, []int{1, 2, 3}, &sum); err != nil || sum != 6 {
-			t.Errorf("got %d, %v, want 6", sum, err)
-		}
-		if err := s.Call(ctx, "sum", 0, []int{}, &sum); err == nil || err.Error() != "nothing to add" {
-			t.Errorf("got error %v, want the answerer's words", err)
-		}
-		cancelled, stop := context.WithTimeout(ctx, time.Second)
-		defer stop()
-		if err := s.Call(cancelled, "nobody", 0, 1, &sum); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got error %v, want the deadline", err)
-		}
-		for _, prefix := range []string{"/request/", "/reply/"} {
-			r, err := s.KV().Range(ctx, kv.Query{Prefix: prefix})
-			if err != nil || len(r.KVs) != 0 {
-				t.Errorf("%d keys are left below %s (%v)", len(r.KVs), prefix, err)
-			}
-		}
-	})
 }
 
 func TestEventsKeepTheirOrder(t *testing.T) {
