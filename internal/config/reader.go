@@ -142,7 +142,7 @@ func (r *reader) scalar(v *node) string {
 
 func (r *reader) boolean(v *node) bool {
 	if v.kind != kindBool {
-		r.expected("bool (true or false)", v)
+		r.expected("bool for dictionary value (true or false)", v)
 		return false
 	}
 	return v.num == 1
@@ -150,7 +150,7 @@ func (r *reader) boolean(v *node) bool {
 
 func (r *reader) integer(v *node) int {
 	if v.kind != kindInt {
-		r.expected("int", v)
+		r.expected("int for dictionary value", v)
 		return 0
 	}
 	return int(v.num)
@@ -189,7 +189,7 @@ func (r *reader) strs(v *node) []string {
 	out := make([]string, 0, len(items(v)))
 	for _, i := range items(v) {
 		if i.kind != kindString {
-			r.expected("a string or a list of strings", i)
+			r.expected("str for dictionary value (a string or a list of strings)", i)
 			continue
 		}
 		out = append(out, i.text)
@@ -200,7 +200,7 @@ func (r *reader) strs(v *node) []string {
 // dict is a dictionary with string keys, as plain data.
 func (r *reader) dict(v *node) map[string]any {
 	if v.kind != kindMap {
-		r.expected("a dictionary", v)
+		r.expected("a dictionary for dictionary value", v)
 		return nil
 	}
 	return v.plain().(map[string]any)

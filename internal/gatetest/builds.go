@@ -382,12 +382,22 @@ func (x *Builds) setHold(s Stage, hold bool) {
 	x.wake()
 }
 
-// Release lets builds go on that wait at a stage.
+// Release lets builds go on that wait at a stage; requests start in the order in which they are given.
 func (x *Builds) Release(builds ...*Build) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	var places []int
 	for _, b := range builds {
 		b.waits = false
+		if b.stage == Requested {
+			places = append(places, slices.Index(x.all, b))
+		}
+	}
+	slices.Sort(places)
+	for _, b := range builds {
+		if b.stage == Requested {
+			x.all[places[0]], places = b, places[1:]
+		}
 	}
 	x.wake()
 }
