@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -15,6 +16,9 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "sandbox-node" || os.Args[1] == "run-nodes") {
 		os.Exit(run(os.Args[1:])) // what this process starts when it is a server, or runs a job
+	}
+	if slices.Contains(os.Environ(), asGozer) {
+		os.Exit(run(os.Args[1:]))
 	}
 	testscript.Main(m, map[string]func(){"gozer": func() { os.Exit(run(os.Args[1:])) }})
 }

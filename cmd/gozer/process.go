@@ -101,7 +101,7 @@ func open(ctx context.Context, set *settings.Settings, roles []string, log *slog
 		}
 		p.onClose(p.probe.Close)
 	}
-	steps := []func(context.Context) error{p.openStore}
+	steps := []func(context.Context) error{p.openStore, p.openSession}
 	if !p.only("store") {
 		steps = append(steps, p.openForges, p.openTenants, p.openHistory, p.openLogs)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/gozer-ci/gozer/internal/kv"
 )
@@ -179,8 +180,28 @@ func (p *process) whyNotReady(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if _, _, err := kv.Get(ctx, p.kv, "/meta/format"); err != nil {
+	switch err := p.store.Takes(ctx); {
+	case errors.Is(err, kv.ErrNoSpace) && p.member != nil && p.member.Full() != nil:
+		return fmt.Errorf("%w: %w", kv.ErrNoSpace, p.member.Full())
+	case errors.Is(err, kv.ErrNoSpace):
+		return err
+	case err != nil:
 		return fmt.Errorf("the store does not answer: %w", err)
+	}
+	return p.room()
+}
+
+// leastRoom is what must be free on the disk of the data folder, where git keeps its objects and the history its
+// rows. What is written when it is not is tried again until it is.
+const leastRoom = 16 << 20
+
+func (p *process) room() error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(p.set.Data, &fs); err != nil {
+		return fmt.Errorf("the data folder %s: %w", p.set.Data, err)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < leastRoom {
+		return fmt.Errorf("the disk of %s is full (%d MiB are free): make room", p.set.Data, free>>20)
 	}
 	return nil
 }

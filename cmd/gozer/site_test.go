@@ -143,14 +143,19 @@ func (s *site) files(dir string, files map[string]string) {
 
 func (s *site) git(dir string, args ...string) string {
 	s.Helper()
+	out, err := s.tryGit(dir, args...)
+	if err != nil {
+		s.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func (s *site) tryGit(dir string, args ...string) (string, error) {
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GIT_AUTHOR_NAME=ann", "GIT_AUTHOR_EMAIL=ann@example.org", "GIT_COMMITTER_NAME=ann", "GIT_COMMITTER_EMAIL=ann@example.org", "GIT_TERMINAL_PROMPT=0")
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		s.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
+	return strings.TrimSpace(string(out)), err
 }
 
 // push puts files into the main branch of a project, past review.
@@ -167,17 +172,23 @@ func (s *site) push(project string, files map[string]string) {
 // propose pushes a change of project app for review and gives its number.
 func (s *site) propose(title string, files map[string]string) int {
 	s.Helper()
-	at := filepath.Join(s.dir, "clone", strings.ReplaceAll(title, " ", "-"))
-	s.git(s.dir, "clone", "-q", s.forge+"/app", at)
-	s.files(at, files)
-	s.git(at, "add", "-A")
-	s.git(at, "commit", "-qm", title+"\n\nChange-Id: I"+fmt.Sprintf("%040x", len(title)*7919+int(title[0])))
-	s.git(at, "push", "-q", "origin", "HEAD:refs/for/main")
+	s.git(s.commit(title, files), "push", "-q", "origin", "HEAD:refs/for/main")
 	list, err := (&local.Client{URL: s.forge, User: "ann"}).Changes(s.Context(), local.Filter{Status: local.StatusNew})
 	if err != nil || len(list) == 0 {
 		s.Fatalf("no change was made: %v", err)
 	}
 	return list[0].Number
+}
+
+// commit makes a change of project app, and gives the folder that it can be pushed from.
+func (s *site) commit(title string, files map[string]string) string {
+	s.Helper()
+	at := filepath.Join(s.dir, "clone", strings.ReplaceAll(title, " ", "-"))
+	s.git(s.dir, "clone", "-q", s.forge+"/app", at)
+	s.files(at, files)
+	s.git(at, "add", "-A")
+	s.git(at, "commit", "-qm", title+"\n\nChange-Id: I"+fmt.Sprintf("%040x", len(title)*7919+int(title[0])))
+	return at
 }
 
 // gozer runs a command and gives what it printed and its exit code.

@@ -38,9 +38,12 @@ func (p *process) openStore(ctx context.Context) error {
 		p.member, p.kv = m, m.Store()
 	}
 	var err error
-	if p.store, err = store.Open(ctx, store.Config{KV: p.kv, Host: hostname(), Version: version, Log: p.log}); err != nil {
-		return err
-	}
+	p.store, err = store.Open(ctx, store.Config{KV: p.kv, Host: hostname(), Version: version, Log: p.log})
+	return err
+}
+
+// openSession takes the lease under which the process works.
+func (p *process) openSession(ctx context.Context) (err error) {
 	p.session, err = kv.NewSession(ctx, kv.SessionConfig{Store: p.kv, TTL: p.set.Store.Lease, Log: p.log})
 	return err
 }
@@ -73,7 +76,7 @@ func (p *process) register(ctx context.Context) error {
 
 // embedConfig is how the etcd inside this process runs.
 func embedConfig(set *settings.Settings, p *process) etcd.EmbedConfig {
-	c := etcd.EmbedConfig{Dir: filepath.Join(set.Data, "etcd"), Log: p.log}
+	c := etcd.EmbedConfig{Dir: filepath.Join(set.Data, "etcd"), Quota: int64(set.Store.Quota), Reserve: int64(set.Store.Reserve), Log: p.log}
 	m := set.Store.Member
 	if m == nil {
 		return c

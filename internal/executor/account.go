@@ -2,6 +2,8 @@ package executor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -9,12 +11,28 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
-// account looks every few seconds how much the build has written, and ends it when that is too much.
+// errDiskFull is the cause with which a build ends that wrote more than a build may.
+var errDiskFull = errors.New("the build wrote more than it may")
+
+// noRoom is the cause with which a build ends when the disk of the executor is full, whoever filled it. It says
+// nothing about the job.
+type noRoom struct{ text string }
+
+func (n noRoom) Error() string { return n.text }
+
+// leastRoom is what must be free on the disk of the executor for builds to go on.
+const leastRoom = 16 << 20
+
+// account looks every few seconds how much the build has written, and ends it when that is too much, or when the
+// disk is full and no other build has written more.
 func (b *build) account(ctx context.Context, stop context.CancelCauseFunc) {
 	base := usage(b.dir.root)
+	defer b.x.writes.forget(b.s.Build)
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
 	for {
@@ -23,12 +41,58 @@ func (b *build) account(ctx context.Context, stop context.CancelCauseFunc) {
 			return
 		case <-tick.C:
 		}
-		if usage(b.dir.root)-base > b.x.Limits.Disk {
+		wrote := usage(b.dir.root) - base
+		if b.x.writes.most(b.s.Build, wrote) {
+			if err := b.room(wrote); err != nil {
+				b.console.line("%v", err)
+				stop(err)
+				return
+			}
+		}
+		if wrote > b.x.Limits.Disk {
 			b.console.line("The build wrote more than %d MB on the executor, and is stopped", b.x.Limits.Disk>>20)
 			stop(errDiskFull)
 			return
 		}
 	}
+}
+
+// room says that the disk of the executor is full, if it is.
+func (b *build) room(wrote int64) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(b.dir.root, &fs); err != nil || int64(fs.Bavail)*fs.Bsize >= leastRoom {
+		return nil
+	}
+	return noRoom{fmt.Sprintf("The disk of executor %s is full (%d MB are free); the build, which wrote %d MB, is stopped and tried again",
+		b.x.Host, int64(fs.Bavail)*fs.Bsize>>20, wrote>>20)}
+}
+
+// written is how much each running build has written.
+type written struct {
+	mu    sync.Mutex
+	bytes map[pipeline.BuildID]int64
+}
+
+// most notes what a build has written, and tells whether no other has written more.
+func (w *written) most(id pipeline.BuildID, n int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.bytes == nil {
+		w.bytes = map[pipeline.BuildID]int64{}
+	}
+	w.bytes[id] = n
+	for other, m := range w.bytes {
+		if m > n || m == n && other < id {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *written) forget(id pipeline.BuildID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.bytes, id)
 }
 
 // usage is what the files below dir take on the disk. Files with several names are shared with others

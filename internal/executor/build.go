@@ -18,6 +18,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/joblog"
+	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/node"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
@@ -80,9 +81,6 @@ type halt struct {
 }
 
 func (h halt) Error() string { return h.detail }
-
-// errDiskFull is the cause with which a build ends that wrote too much.
-var errDiskFull = errors.New("the build wrote more than it may")
 
 // runBuild runs a build to its end, whatever that is, and leaves nothing of it. It knows no store: what
 // it needs came with s, and what it has to say goes through c.
@@ -147,8 +145,15 @@ func (b *build) life(ctx context.Context, cancel context.CancelCauseFunc, w *job
 	v := b.phases(ctx)
 	stop()
 	<-done
-	if errors.Is(context.Cause(ctx), errDiskFull) {
+	var full noRoom
+	switch {
+	case errors.Is(context.Cause(ctx), errDiskFull):
 		v = verdict{result: pipeline.DiskFull, detail: fmt.Sprintf("The build wrote more than %d MB on the executor", b.x.Limits.Disk>>20)}
+	case errors.As(context.Cause(ctx), &full):
+		v = verdict{retry: true, detail: full.Error()}
+	case v.result != pipeline.Success && !v.aborted && errors.As(b.room(usage(b.dir.root)), &full):
+		b.console.line("%v", full)
+		v = verdict{retry: true, detail: full.Error()}
 	}
 	b.conclude(v, end)
 	b.results(context.WithoutCancel(ctx), end)
@@ -170,8 +175,6 @@ func (b *build) tell(ctx context.Context, in pipeline.Input) error {
 func (b *build) early(ctx context.Context, err error, end *pipeline.BuildEnded) {
 	var h halt
 	switch {
-	case errors.Is(context.Cause(ctx), errDiskFull):
-		end.Result = pipeline.DiskFull
 	case ctx.Err() != nil:
 		end.Result, end.Detail = pipeline.Aborted, "The build was stopped before its first playbook"
 	case errors.As(err, &h):
@@ -290,8 +293,19 @@ func (b *build) useNodes(ctx context.Context) error {
 		return nil
 	}
 	nodes, err := b.x.Nodes.Use(ctx, b.s.Nodes, b.s.Build)
-	if err != nil {
+	for errors.Is(err, kv.ErrNoSpace) && ctx.Err() == nil {
+		// The nodes are none the worse for a store that is full.
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+		nodes, err = b.x.Nodes.Use(ctx, b.s.Nodes, b.s.Build)
+	}
+	if errors.Is(err, ErrNodeLost) {
 		return halt{pipeline.NodeFailure, "The nodes of the build are lost: " + err.Error()}
+	}
+	if err != nil {
+		return fmt.Errorf("take the nodes of the build: %w", err)
 	}
 	b.nodes = nodes
 	return writeKnownHosts(b.dir.knownHosts(), nodes)

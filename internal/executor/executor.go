@@ -42,7 +42,8 @@ type Sources interface {
 
 // Nodes are the machines that were allocated to builds.
 type Nodes interface {
-	// Use marks the nodes as in use by the build and gives them; an error means that they are lost.
+	// Use marks the nodes as in use by the build and gives them. ErrNodeLost where they are not there for it any
+	// more; after any other error they may be.
 	Use(ctx context.Context, ids []string, build pipeline.BuildID) ([]node.Node, error)
 	// Release gives them back: used, or unused and as good as new, or held for people.
 	Release(ctx context.Context, ids []string, build pipeline.BuildID, how Release) error
@@ -161,6 +162,8 @@ type Executor struct {
 	mu      sync.Mutex
 	paused  bool
 	refused string
+
+	writes written
 }
 
 // New makes an executor and removes what an earlier one left in its folder.
@@ -304,11 +307,8 @@ func (x *Executor) serve(ctx context.Context, t *store.Task) error {
 	if err := t.Decode(ctx, &s); err != nil {
 		return err
 	}
-	// What is told at the end must arrive even when the build was cancelled.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
-	defer cancel()
 	if t.Lost {
-		return t.Done(last, &pipeline.BuildEnded{Build: s.Build, Result: pipeline.Aborted, At: time.Now(),
+		return t.Done(ctx, &pipeline.BuildEnded{Build: s.Build, Result: pipeline.Aborted, At: time.Now(),
 			Detail: "The executor that ran this build is gone"})
 	}
 	resume := make(chan struct{})
@@ -332,9 +332,7 @@ func (x *Executor) serve(ctx context.Context, t *store.Task) error {
 		// Somebody else tells that this build is lost.
 		return context.Cause(ctx)
 	}
-	last, cancel = context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
-	defer cancel()
-	return t.Done(last, end)
+	return t.Done(ctx, end)
 }
 
 // Context is what a build hears from and says to the outside while it runs.

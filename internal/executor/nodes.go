@@ -21,6 +21,9 @@ type StoreNodes struct {
 
 var _ Nodes = StoreNodes{}
 
+// ErrNodeLost: a node is not there any more for the build that it was allocated to.
+var ErrNodeLost = errors.New("lost to the build")
+
 func (n StoreNodes) records() *store.Collection[node.Node] {
 	return store.Records[node.Node](n.Store, node.Records)
 }
@@ -33,10 +36,10 @@ func (n StoreNodes) Use(ctx context.Context, ids []string, build pipeline.BuildI
 		err := n.records().Change(ctx, id, func(v *node.Node, exists bool) (bool, error) {
 			switch {
 			case !exists:
-				return false, fmt.Errorf("node %s is gone", id)
+				return false, fmt.Errorf("node %s is gone: %w", id, ErrNodeLost)
 			case v.State == node.InUse && v.Build == string(build):
 			case v.State != node.Ready:
-				return true, fmt.Errorf("node %s is %s", id, v.State)
+				return true, fmt.Errorf("node %s is %s: %w", id, v.State, ErrNodeLost)
 			default:
 				v.State, v.Since, v.Build = node.InUse, time.Now(), string(build)
 			}

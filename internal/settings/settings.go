@@ -55,6 +55,10 @@ type Store struct {
 	Etcd *Etcd `yaml:"etcd"`
 	// Member is the place of the etcd inside this process in a cluster; nil: it is alone and opens no port.
 	Member *Member `yaml:"member"`
+	// Quota is the largest size of the database of the etcd inside this process (2GiB); Reserve, what must be free
+	// on its disk (128MiB). Beyond either the store takes nothing new.
+	Quota   Size `yaml:"quota"`
+	Reserve Size `yaml:"reserve"`
 	// Lease is how long after its end a process's claims hold, and others wait before they take over (10s).
 	Lease time.Duration `yaml:"lease"`
 }

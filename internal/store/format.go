@@ -27,6 +27,13 @@ func (s *Store) readFormat(ctx context.Context) (kv.KV, error) {
 	return e, nil
 }
 
+// Takes tells whether the store would take a write now. Reading works also where it is full: the answer comes
+// from a write whose condition never holds.
+func (s *Store) Takes(ctx context.Context) error {
+	_, _, err := s.kv.Commit(ctx, kv.Txn{If: []kv.Cmp{kv.Missing(formatKey)}, Then: []kv.Op{kv.Put("/meta/never", nil)}})
+	return err
+}
+
 // Writes is the format in which records are to be written now.
 func (s *Store) Writes(ctx context.Context) (int, error) {
 	e, err := s.readFormat(ctx)

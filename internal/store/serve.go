@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -506,14 +507,28 @@ func (t *Task) Tell(ctx context.Context, in ...pipeline.Input) error {
 }
 
 // Done ends the request with its outcome: request, claim and signals go, the inputs are appended, all in
-// one transaction under the claim. It works although ctx has ended, and for half a minute while the store
-// does not answer: an outcome is not given up lightly.
+// one transaction under the claim. An outcome is not given up lightly: Done works although ctx has ended, for half
+// a minute while the store does not answer, and for as long as the store is full; half a minute of that, once ctx
+// has ended.
 func (t *Task) Done(ctx context.Context, in ...pipeline.Input) error {
 	return t.DoneWith(ctx, nil, in...)
 }
 
 // DoneWith is Done with further writes in the same transaction.
 func (t *Task) DoneWith(ctx context.Context, ops []kv.Op, in ...pipeline.Input) error {
+	patient, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { t.s.sleep(patient, insist); stop() })()
+	for {
+		err := t.finish(patient, ops, in)
+		if !errors.Is(err, kv.ErrNoSpace) || patient.Err() != nil {
+			return err
+		}
+		t.s.sleep(patient, time.Second)
+	}
+}
+
+func (t *Task) finish(ctx context.Context, ops []kv.Op, in []pipeline.Input) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), insist)
 	defer cancel()
 	if len(in) > 0 {
@@ -521,10 +536,10 @@ func (t *Task) DoneWith(ctx context.Context, ops []kv.Op, in ...pipeline.Input) 
 		if err != nil {
 			return err
 		}
-		ops = append(ops, more...)
+		ops = slices.Concat(ops, more)
 	}
 	r := t.Request
-	ops = append(ops, kv.Delete(requestKey(r.Kind, r.ID)), kv.Delete(t.fence.Key), kv.DeletePrefix(SignalPrefix(r.Kind)+seg(r.ID)+"/"))
+	ops = append(slices.Clip(ops), kv.Delete(requestKey(r.Kind, r.ID)), kv.Delete(t.fence.Key), kv.DeletePrefix(SignalPrefix(r.Kind)+seg(r.ID)+"/"))
 	if err := t.end(ctx, ops); err != nil {
 		return fmt.Errorf("finish %s request %s: %w", r.Kind, r.ID, err)
 	}
@@ -554,6 +569,9 @@ func (t *Task) end(ctx context.Context, ops []kv.Op) error {
 			err = gerr
 		}
 		if err == nil || refused(err) || ctx.Err() != nil {
+			return err
+		}
+		if errors.Is(err, kv.ErrNoSpace) && !unknown {
 			return err
 		}
 		unknown = true

@@ -82,14 +82,19 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.format == 0 {
 		s.format = Format
 	}
-	_, _, err := c.KV.Commit(ctx, kv.Txn{
-		If:   []kv.Cmp{kv.Missing(formatKey)},
-		Then: []kv.Op{kv.Put(formatKey, []byte(strconv.Itoa(s.format)))},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("stamp the store with format %d: %w", s.format, err)
+	// Read first: a store that is full can still be looked at and backed up.
+	if _, there, err := kv.Get(ctx, c.KV, formatKey); err != nil {
+		return nil, fmt.Errorf("read the format of the store: %w", err)
+	} else if !there {
+		_, _, err := c.KV.Commit(ctx, kv.Txn{
+			If:   []kv.Cmp{kv.Missing(formatKey)},
+			Then: []kv.Op{kv.Put(formatKey, []byte(strconv.Itoa(s.format)))},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("stamp the store with format %d: %w", s.format, err)
+		}
 	}
-	_, err = s.readFormat(ctx)
+	_, err := s.readFormat(ctx)
 	return s, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/git"
+	"github.com/gozer-ci/gozer/internal/kv"
 )
 
 // capabilities are what we tell a git that wants to push.
@@ -169,6 +170,9 @@ func (f *Forge) result(ctx context.Context, project string, repo *git.Repo, u gi
 		return "the branch moved meanwhile; fetch first"
 	case errors.Is(err, errRace):
 		return err.Error()
+	}
+	if errors.Is(err, kv.ErrNoSpace) {
+		return "gozer has no room left and took nothing of it; push again later"
 	}
 	f.Log.Error("a push did not work", "connection", f.Config.Name, "project", project, "ref", u.Ref, "error", err)
 	return "internal error; the log of gozer says more"

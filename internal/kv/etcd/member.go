@@ -21,6 +21,9 @@ import (
 // connects to it.
 const unheard = "127.0.0.1:2380"
 
+// defaultQuota is twice what the live data of an installation should be.
+const defaultQuota = 2 << 30
+
 // EmbedConfig says how to run a member inside this process. Only Dir is needed.
 type EmbedConfig struct {
 	// Dir is the folder that holds everything; it is made (mode 0700) if it is not there. One
@@ -44,8 +47,11 @@ type EmbedConfig struct {
 	// Prefix of all keys, DefaultPrefix where empty.
 	Prefix string
 	// Quota is the largest size of the database in bytes; 2 GiB where zero. Beyond it writes
-	// give kv.ErrNoSpace.
+	// give kv.ErrNoSpace, until compaction has made room.
 	Quota int64
+	// Reserve is how many bytes must be free on the disk of Dir; DefaultReserve where zero. Below it
+	// writes to the whole cluster give kv.ErrNoSpace, until there is room.
+	Reserve int64
 	// Retention is for how long, at least, old revisions are kept; a minute where zero. Whoever
 	// watches from an older one must range again.
 	Retention time.Duration
@@ -65,6 +71,8 @@ type TLSFiles struct {
 type Member struct {
 	etcd    *embed.Etcd
 	store   *Store
+	room    *room
+	unwatch func() // ends the watching of room
 	release func() error
 	once    sync.Once
 	err     error
@@ -89,7 +97,7 @@ func start(ctx context.Context, c EmbedConfig) (_ *Member, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{release: release}
+	m := &Member{release: release, unwatch: func() {}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Close())
@@ -114,7 +122,21 @@ func start(ctx context.Context, c EmbedConfig) (_ *Member, err error) {
 	if err != nil {
 		return nil, err
 	}
+	m.watchRoom(c)
 	return m, nil
+}
+
+// watchRoom begins to watch the disk; unwatch ends it.
+func (m *Member) watchRoom(c EmbedConfig) {
+	log := c.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	m.room = &room{dir: c.Dir, reserve: orElse(c.Reserve, DefaultReserve), quota: orElse(c.Quota, defaultQuota), server: m.etcd.Server, warn: log.Warn}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); m.room.watch(ctx) }()
+	m.unwatch = func() { cancel(); <-done }
 }
 
 // embed writes down what etcd is to do.
@@ -129,7 +151,7 @@ func (c EmbedConfig) embed() (*embed.Config, error) {
 	cfg.LogLevel = "warn"
 	cfg.EnableGRPCGateway = false
 	cfg.UnsafeNoFsync = c.NoSync
-	cfg.QuotaBackendBytes = orElse(c.Quota, 2<<30)
+	cfg.QuotaBackendBytes = orElse(c.Quota, defaultQuota)
 	cfg.AutoCompactionMode = embed.CompactorModePeriodic
 	cfg.AutoCompactionRetention = orElse(c.Retention, time.Minute).String()
 	cfg.BootstrapDefragThresholdMegabytes = 256
@@ -188,6 +210,9 @@ func (m *Member) ready(ctx context.Context) error {
 
 // explain makes one sentence of what can go wrong in StartEtcd because of what c says.
 func (c EmbedConfig) explain(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("the disk of %s is full: make room: %w", c.Dir, err)
+	}
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return err
 	}
@@ -218,6 +243,7 @@ func (m *Member) Done() <-chan struct{} { return m.etcd.Server.StopNotify() }
 // Close closes the Store, stops the server and gives the folder back.
 func (m *Member) Close() error {
 	m.once.Do(func() {
+		m.unwatch()
 		if m.store != nil {
 			m.err = m.store.Close()
 		}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -60,6 +61,9 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range slices.Concat(c.fields, fields) {
 		f.AddTo(enc)
 	}
+	if text, _ := enc.Fields["error"].(string); e.Message == "failed to apply request" && strings.Contains(text, "no space") {
+		return nil // the alarm was told of, and whoever asks is told
+	}
 	attrs := make([]slog.Attr, 0, len(enc.Fields))
 	for _, k := range slices.Sorted(maps.Keys(enc.Fields)) {
 		attrs = append(attrs, slog.Any(k, enc.Fields[k]))
@@ -67,6 +71,9 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	level := slog.LevelWarn
 	if e.Level > zapcore.WarnLevel {
 		level = slog.LevelError
+	}
+	if e.Level == zapcore.FatalLevel {
+		attrs = append(attrs, slog.String("consequence", "etcd cannot go on and ends this process; what was acknowledged is safe: see to its disk, and start it again"))
 	}
 	c.log.LogAttrs(context.Background(), level, e.Message, attrs...)
 	return nil

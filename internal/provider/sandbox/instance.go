@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/gozer-ci/gozer/internal/provider"
 )
@@ -53,6 +54,9 @@ func (p *Provider) Create(ctx context.Context, s provider.Spec) (*provider.Insta
 		return nil, fmt.Errorf("node %s was deleted while it was made", s.ID)
 	}
 	if err := p.make(ctx, i, s.Keys); err != nil {
+		if errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%w: %w", provider.ErrQuota, err) // nodes that go make room
+		}
 		return nil, errors.Join(err, p.destroy(i))
 	}
 	return p.describe(i), nil

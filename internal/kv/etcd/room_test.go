@@ -1,0 +1,123 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gozer-ci/gozer/internal/gatetest/smalldisk"
+	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/kv/etcd"
+)
+
+// eventually waits until done, for half a minute at most.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in 30 s: %s", what)
+		}
+	}
+}
+
+func try(s kv.Store, ops ...kv.Op) error {
+	_, _, err := s.Commit(context.Background(), kv.Txn{Then: ops})
+	return err
+}
+
+// The disk of a member fills up while it is written to, to the last byte and from one moment to the next: the
+// member lives, takes nothing new, still lets leases and deletes through, and goes on when there is room.
+func TestTheDiskIsFull(t *testing.T) {
+	disk := smalldisk.New(t, 400<<20)
+	c := etcd.EmbedConfig{Dir: filepath.Join(disk.Dir, "etcd")}
+	m := start(t, c)
+	s := m.Store()
+	put(t, s, "kept", "1")
+	lease, err := s.Grant(t.Context(), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := 0
+	for _, free := range []int64{60 << 20, 0} {
+		t.Run(fmt.Sprintf("%d MiB are left", free>>20), func(t *testing.T) {
+			disk.Leave(free)
+			eventually(t, "writes are refused", func() bool {
+				err := try(s, kv.Put(fmt.Sprint("n", written), make([]byte, 4<<10)))
+				if err == nil {
+					written++
+				} else if !errors.Is(err, kv.ErrNoSpace) {
+					t.Fatal(err)
+				}
+				return err != nil
+			})
+			eventually(t, "the member says why", func() bool { return m.Full() != nil })
+			wantErr(t, m.Full(), disk.Dir)
+			wantValue(t, s, "kept", "1")
+			if _, err := s.KeepAlive(t.Context(), lease); err != nil {
+				t.Errorf("a lease is not kept alive: %v", err)
+			}
+			if err := try(s, kv.Delete("nothing")); err != nil {
+				t.Errorf("a delete is refused: %v", err)
+			}
+			disk.Clear()
+			eventually(t, "writes go on", func() bool { return try(s, kv.Put("kept", []byte("1"))) == nil })
+			if err := m.Full(); err != nil {
+				t.Errorf("there is room, and the member says %v", err)
+			}
+		})
+	}
+	for i := range written {
+		if _, ok, err := kv.Get(t.Context(), s, fmt.Sprint("n", i)); !ok || err != nil {
+			t.Errorf("write %d of %d was acknowledged and is lost: %v", i, written, err)
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	disk.Leave(0)
+	if again, err := etcd.Start(t.Context(), c); err == nil {
+		// What was laid out before was enough to begin with.
+		if err := try(again.Store(), kv.Put("kept", []byte("2"))); err != nil && !errors.Is(err, kv.ErrNoSpace) {
+			t.Errorf("a write to a full disk: %v", err)
+		}
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
+	} else {
+		wantErr(t, err, "disk", "full")
+	}
+	disk.Clear()
+	m = start(t, c)
+	eventually(t, "writes go on", func() bool { return try(m.Store(), kv.Put("kept", []byte("3"))) == nil })
+}
+
+// A store that reached its quota because of what was overwritten packs itself and goes on; one that really holds
+// that much stays full, and says so.
+func TestTheQuotaIsReached(t *testing.T) {
+	m := start(t, etcd.EmbedConfig{Quota: 16 << 20, Retention: time.Second, Reserve: 1})
+	s := m.Store()
+	fill := func(key func(i int) string) {
+		t.Helper()
+		for i := range 200 {
+			switch err := try(s, kv.Put(key(i), make([]byte, kv.MaxValue))); {
+			case errors.Is(err, kv.ErrNoSpace):
+				return
+			case err != nil:
+				t.Fatal(err)
+			}
+		}
+		t.Fatal("100 MiB fit into a quota of 16")
+	}
+	fill(func(int) string { return "a" })
+	eventually(t, "the old values make room", func() bool { return try(s, kv.Put("b", []byte("1"))) == nil })
+	fill(func(i int) string { return fmt.Sprint("c", i) })
+	eventually(t, "the member says why", func() bool { return m.Full() != nil })
+	wantErr(t, m.Full(), "quota", "16 MiB")
+	if err := try(s, kv.DeletePrefix("c")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what was deleted makes room", func() bool { return try(s, kv.Put("b", []byte("2"))) == nil })
+}
