@@ -250,8 +250,8 @@ func (x *Builds) next() (*Build, func(context.Context, *Build) error) {
 			return nil, nil
 		case b.stage == Requested && !b.waits:
 			b.stage, b.waits = Accepted, x.hold[Accepted]
-			return b, func(context.Context, *Build) error { return nil }
-		case b.stage == Accepted && (!b.waits || !x.hold[Accepted]):
+			return b, func(context.Context, *Build) error { x.sys.kick(); return nil }
+		case b.stage == Accepted && !b.waits:
 			return b, x.begin
 		}
 	}
@@ -379,6 +379,11 @@ func (x *Builds) setHold(s Stage, hold bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.hold[s] = hold
+	for _, b := range x.all {
+		if s == Accepted && !hold && b.stage == Accepted {
+			b.waits = false
+		}
+	}
 	x.wake()
 }
 

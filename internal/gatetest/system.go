@@ -101,7 +101,7 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	s.scheduler = scheduler.New(scheduler.Config{Store: s.Store, Session: session, ID: "scheduler", Forges: forges, Tenants: s.Tenants, Log: c.Log, AtOnce: 1})
 	s.run(ctx, "scheduler", s.scheduler.Run)
 	s.run(ctx, "merger", merger.New(merger.Config{Store: s.Store, Session: session, ID: "merger", Repos: s.Repos, Log: c.Log, AtOnce: 1}).Run)
-	s.run(ctx, "reporter", reporter.New(reporter.Config{Store: s.Store, Session: session, ID: "reporter", Forges: forges, Objects: s.Repos, Mailers: c.Mailers, Log: c.Log}).Run)
+	s.run(ctx, "reporter", reporter.New(reporter.Config{Store: s.Store, Session: session, ID: "reporter", Forges: forges, Objects: s.Repos, Mailers: c.Mailers, Log: c.Log, AtOnce: 1}).Run)
 	s.run(ctx, "executor", func(ctx context.Context) error { return s.Builds.serve(ctx, session) })
 	s.run(ctx, "launcher", func(ctx context.Context) error { return s.Nodes.serve(ctx, session) })
 	s.run(ctx, "history", func(ctx context.Context) error { return s.past.serve(ctx, s.Store, session, c.Log) })

@@ -43,7 +43,9 @@ type Config struct {
 	Remark func(ctx context.Context, tenant string, rep *pipeline.Report) string
 	// Mailers by connection name.
 	Mailers map[string]Mailer
-	Log     *slog.Logger
+	// AtOnce bounds reports in flight; 0 is 16, since each may wait for a slow forge.
+	AtOnce int
+	Log    *slog.Logger
 }
 
 // Reporter serves report requests.
@@ -54,11 +56,11 @@ func New(c Config) *Reporter {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.AtOnce == 0 {
+		c.AtOnce = 16
+	}
 	return &Reporter{c}
 }
-
-// atOnce bounds reports in flight: each may wait for a slow forge.
-const atOnce = 16
 
 // tries is how often a forge that does not answer is asked to take a report before the report counts as
 // failed.
@@ -68,7 +70,7 @@ const tries = 4
 func (r *Reporter) Run(ctx context.Context) error {
 	return store.Serve(ctx, r.Store, store.ServeConfig{
 		Kind: store.KindReport, Session: r.Session, Owner: r.ID, Log: r.Log,
-		Slots: func(busy int) int { return atOnce - busy },
+		Slots: func(busy int) int { return r.AtOnce - busy },
 	}, r.handle)
 }
 

@@ -154,6 +154,8 @@ type Config struct {
 	User string
 	// Strict: a change that is not submittable is not merged, as a Gerrit reached by HTTP does it.
 	Strict bool
+	// Mute: why a change is not merged is not told; what did not merge is all that the caller sees.
+	Mute bool
 	// WholeTopic: the open changes of a topic are submitted together.
 	WholeTopic bool
 	// MaxDependencies bounds the dependencies of one change; 0 is no bound.

@@ -28,7 +28,9 @@ func (f *Forge) Report(ctx context.Context, r forge.Report) (forge.Outcome, erro
 		}
 		var err error
 		if r.Merge {
-			out, err = f.submit(ctx, c)
+			if out, err = f.submit(ctx, c); f.c.Mute {
+				out.Why = ""
+			}
 		} else {
 			f.say(c, r)
 			out.Merged = c.Status == StatusMerged
