@@ -20,7 +20,7 @@ func (t *teller) race(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.show(ctx, "deps races "+first.UUID, []string{"deps", "races", first.UUID, "--server", t.Server, "--tenant", tenant}); err != nil {
+	if err := t.races(ctx, first, true); err != nil {
 		return err
 	}
 	t.say("   the content of the playbooks says so, too, without a server and before anything runs")
@@ -42,15 +42,25 @@ func (t *teller) race(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.show(ctx, "deps races "+mended.UUID, []string{"deps", "races", mended.UUID, "--server", t.Server, "--tenant", tenant}); err != nil {
+	return t.races(ctx, mended, false)
+}
+
+// races shows the races of a deployment, and makes sure that there are some, or none.
+func (t *teller) races(ctx context.Context, of *api.Buildset, some bool) error {
+	if err := t.show(ctx, "deps races "+of.UUID, []string{"deps", "races", of.UUID, "--server", t.Server, "--tenant", tenant}); err != nil {
 		return err
 	}
-	r, err := t.api.Races(ctx, tenant, mended.UUID)
+	r, err := t.api.Races(ctx, tenant, of.UUID)
 	if err != nil {
 		return err
 	}
-	if len(r.Races) > 0 || len(r.Observed) == 0 {
-		return fmt.Errorf("deployment %s was to have no race, it has %d among %d observed jobs", mended.UUID, len(r.Races), len(r.Observed))
+	want := "no race"
+	if some {
+		want = "a race"
+	}
+	if len(r.Observed) == 0 || (len(r.Races) > 0) != some {
+		return fmt.Errorf("deployment %s was to have %s: %d races are known, of %d jobs that were observed; of these it is not known what they did: %v",
+			of.UUID, want, len(r.Races), len(r.Observed), r.Missing)
 	}
 	return nil
 }

@@ -111,11 +111,16 @@ func (p *Provider) start(ctx context.Context, m *machine, features []string, boo
 		p.network.release(m.address.Addr())
 		m.proc = nil
 	}
-	ln, at, err := p.network.listen(m.address.Addr())
+	before := m.address.Addr()
+	ln, at, err := p.network.listen(before)
 	if err != nil {
 		return err
 	}
 	defer ln.Close() // the node has it now
+	if before.IsValid() && before != at.Addr() {
+		p.log.Warn("a host has another address now, since somebody else has the one that it had: what was told the old one must be told again",
+			"provider", p.cfg.Name, "host", m.name, "before", before, "now", at.Addr())
+	}
 	m.address = at
 	if err = m.save(); err == nil {
 		err = p.layRoot(m, features)

@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -23,11 +25,27 @@ type network struct {
 	mu   sync.Mutex
 	next netip.Addr
 	used map[netip.Addr]bool
+	kept map[netip.Addr]bool
 }
 
-func newNetwork(p netip.Prefix) *network {
+// newNetwork begins at a place that owner, a folder, always gives, and hardly ever another one: what lasts comes
+// back at the address that it had, and that others know it by, although other Gozers started meanwhile.
+func newNetwork(p netip.Prefix, owner string) *network {
 	p = p.Masked()
-	return &network{prefix: p, next: p.Addr().Next(), used: map[netip.Addr]bool{}}
+	n := &network{prefix: p, used: map[netip.Addr]bool{}, kept: map[netip.Addr]bool{}}
+	sum := sha256.Sum256([]byte(owner))
+	a := p.Addr().As4()
+	offset := max(1, binary.BigEndian.Uint32(sum[:4])&(1<<(32-p.Bits())-1))
+	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|offset)
+	n.next = netip.AddrFrom4(a)
+	return n
+}
+
+// keep leaves an address to whoever prefers it.
+func (n *network) keep(a netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.kept[a] = true
 }
 
 // listen takes an address, if it can be had the preferred one, and listens on its SSH port. Addresses
@@ -47,7 +65,7 @@ func (n *network) listen(prefer netip.Addr) (*net.TCPListener, netip.AddrPort, e
 		if !n.prefix.Contains(n.next) {
 			n.next, wrapped = n.prefix.Addr().Next(), true
 		}
-		if last := a.As4()[3]; n.used[a] || last == 0 || last == 255 {
+		if last := a.As4()[3]; n.used[a] || n.kept[a] || last == 0 || last == 255 {
 			continue
 		}
 		ln, at, err := listenSSH(a)

@@ -161,7 +161,7 @@ func newProvider(c Config) (*Provider, error) {
 		}
 	}
 	p := &Provider{
-		cfg: c, log: c.Log, ids: findIDMap(), network: newNetwork(c.Network),
+		cfg: c, log: c.Log, ids: findIDMap(), network: newNetwork(c.Network, c.Folder),
 		links: &links{dir: filepath.Join(c.Folder, "links"), made: map[string]string{}},
 		hosts: map[string]*host{}, features: map[string]Feature{}, instances: map[string]*instance{},
 	}
@@ -233,8 +233,7 @@ func (p *Provider) claimFolder() error {
 
 func (p *Provider) nodesFolder() string { return filepath.Join(p.cfg.Folder, "nodes") }
 
-// startHosts brings up all hosts, some at a time. Their addresses are taken in the order of their names,
-// so that they are the same each time where nothing else is in the way.
+// startHosts brings up all hosts, some at a time. Each has the address that it had before: others know it by that.
 func (p *Provider) startHosts(ctx context.Context) error {
 	all := p.sortedHosts()
 	for _, h := range all {
@@ -243,6 +242,7 @@ func (p *Provider) startHosts(ctx context.Context) error {
 			return err
 		}
 		h.machine = m
+		p.network.keep(m.address.Addr())
 	}
 	var g errgroup.Group
 	g.SetLimit(8)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gozer-ci/gozer/internal/node"
@@ -224,6 +225,27 @@ func TestHostsSurviveRestarts(t *testing.T) {
 		for i in $(seq 100); do [ -s /run/service.pid ] && kill -0 $(cat /run/service.pid) && echo running && exit; sleep 0.05; done`)
 	if got != "kept\ngitea\nrunning" {
 		t.Errorf("after a restart the host says %q", got)
+	}
+}
+
+// Hosts are known to each other by address: while one Gozer is down, another one must not take its addresses.
+func TestHostsKeepTheirAddresses(t *testing.T) {
+	hosts := []sandbox.Host{{Name: "a"}, {Name: "b"}, {Name: "c"}}
+	addresses := func(p *sandbox.Provider) (out []string) {
+		for _, h := range hosts {
+			out = append(out, create(t, p, "on-"+h.Name, h.Name, "").Host)
+		}
+		return out
+	}
+	mine := sandbox.Config{Folder: t.TempDir(), Hosts: hosts}
+	p := open(t, mine)
+	before := addresses(p)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, sandbox.Config{Hosts: hosts})
+	if diff := cmp.Diff(before, addresses(open(t, mine))); diff != "" {
+		t.Errorf("after a restart they have other addresses:\n%s", diff)
 	}
 }
 
