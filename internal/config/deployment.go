@@ -1,6 +1,8 @@
 package config
 
 import (
+	"path"
+	"regexp"
 	"slices"
 
 	"github.com/gozer-ci/gozer/internal/pipeline"
@@ -47,6 +49,12 @@ type DeployPipeline struct {
 	StepBack    bool
 	// Observe: what the jobs' tasks do is written down.
 	Observe bool
+	// Canaries are the only pairs of jobs that run at once; none: all may.
+	Canaries [][2]string
+	// Repair: a job that read what another one wrote meanwhile runs once more.
+	Repair bool
+	// View is where sources are laid for the jobs; nil: nowhere.
+	View *pipeline.View
 }
 
 var precedences = []string{"high", "normal", "low"}
@@ -142,14 +150,66 @@ func (r *reader) deployPipeline(v *node) *DeployPipeline {
 		"shadow":       func(r *reader, p *DeployPipeline, v *node) { p.Shadow = r.boolean(v) },
 		"step-back":    func(r *reader, p *DeployPipeline, v *node) { p.StepBack = r.boolean(v) },
 		"observe":      func(r *reader, p *DeployPipeline, v *node) { p.Observe = r.boolean(v) },
+		"canary-pairs": func(r *reader, p *DeployPipeline, v *node) { p.Canaries = r.pairs(v) },
+		"repair":       func(r *reader, p *DeployPipeline, v *node) { p.Repair = r.boolean(v) },
+		"view":         func(r *reader, p *DeployPipeline, v *node) { p.View = r.view(v) },
 	}, nil)
 	r.required(&p.Object, "name")
 	if p.Shadow && p.MaxParallel == 0 {
 		r.at = p.At("shadow")
 		r.fail(NameSyntax, "shadow tells what max-parallel would allow: name max-parallel, too")
 	}
+	if p.Shadow && len(p.Canaries) > 0 {
+		r.at = p.At("canary-pairs")
+		r.fail(NameSyntax, "in shadow no jobs run at once: leave either shadow or canary-pairs out")
+	}
+	if p.Repair && !p.Observe {
+		r.at = p.At("repair")
+		r.fail(NameSyntax, "repair needs to know what jobs read and write: add observe: true")
+	}
 	return p
 }
+
+// pairs reads which jobs may run at once.
+func (r *reader) pairs(v *node) (out [][2]string) {
+	outer := r.at
+	defer func() { r.at = outer }()
+	if v.kind != kindList {
+		r.expected("a list of pairs of jobs", v)
+		return nil
+	}
+	for _, i := range items(v) {
+		r.at = i.span
+		names := r.strs(i)
+		if i.kind != kindList || len(names) != 2 || names[0] == names[1] {
+			r.fail(NameSyntax, "expected a pair of different jobs, like [service-etherpad, service-paste]")
+			continue
+		}
+		out = append(out, [2]string{names[0], names[1]})
+	}
+	return out
+}
+
+// view reads where sources are laid. A folder at the top of a host's file system has other things in it.
+func (r *reader) view(v *node) *pipeline.View {
+	w := &pipeline.View{}
+	o := Object{}
+	o.header(v)
+	read(r, w, v, attributes[pipeline.View]{
+		"host": func(r *reader, w *pipeline.View, v *node) { w.Host = r.str(v) },
+		"path": func(r *reader, w *pipeline.View, v *node) {
+			if w.Path = r.str(v); path.Clean(w.Path) != w.Path || !path.IsAbs(w.Path) || path.Dir(w.Path) == "/" || unquotable.MatchString(w.Path) {
+				r.at = v.span
+				r.fail(NameSyntax, "%q cannot be the folder of views: name one of its own, below another one, like /srv/views", w.Path)
+			}
+		},
+	}, nil)
+	r.required(&o, "host", "path")
+	return w
+}
+
+// unquotable are what no path of a view has: it becomes part of commands and of a line of authorized_keys.
+var unquotable = regexp.MustCompile(`[^\w./+@:-]`)
 
 // Apply puts what the tenant says of a pipeline into its settings; nil says nothing.
 func (d *Deployment) Apply(s *pipeline.Settings) {
@@ -159,6 +219,7 @@ func (d *Deployment) Apply(s *pipeline.Settings) {
 	for _, p := range d.Pipelines {
 		if p.Name == s.Name {
 			s.Dispatch, s.MaxParallel, s.Shadow, s.StepBack, s.Observe = p.Dispatch, p.MaxParallel, p.Shadow, p.StepBack, p.Observe
+			s.Canaries, s.Repair, s.View = p.Canaries, p.Repair, p.View
 		}
 	}
 	for _, l := range d.Locks {

@@ -205,8 +205,8 @@ func TestDeployment(t *testing.T) {
       mutexes:
         - {resource: package-manager(bridge01), jobs: [base, gitea]}
       pipelines:
-        - {name: deploy, dispatch: longest-path, max-parallel: 4, step-back: true}
-        - {name: hourly, max-parallel: 2, shadow: true}
+        - {name: deploy, dispatch: longest-path, max-parallel: 4, step-back: true, observe: true, repair: true, canary-pairs: [[a, b], [c, d]]}
+        - {name: hourly, max-parallel: 2, shadow: true, view: {host: bridge01, path: /srv/views}}
 `), gerrit)
 	if len(f.Problems) > 0 {
 		t.Fatal(f.Problems[0].Text)
@@ -217,9 +217,9 @@ func TestDeployment(t *testing.T) {
 		d.Apply(&got[i])
 	}
 	want := []pipeline.Settings{
-		{Name: "deploy", Precedence: "high", Dispatch: pipeline.DispatchLongestPath, MaxParallel: 4, StepBack: true,
+		{Name: "deploy", Precedence: "high", Dispatch: pipeline.DispatchLongestPath, MaxParallel: 4, StepBack: true, Observe: true, Repair: true, Canaries: [][2]string{{"a", "b"}, {"c", "d"}},
 			Lock: &pipeline.Lock{Name: "production", Precedence: "high", Ageing: 900}},
-		{Name: "hourly", MaxParallel: 2, Shadow: true, Lock: &pipeline.Lock{Name: "production", Precedence: "low", Ageing: 900}},
+		{Name: "hourly", MaxParallel: 2, Shadow: true, View: &pipeline.View{Host: "bridge01", Path: "/srv/views"}, Lock: &pipeline.Lock{Name: "production", Precedence: "low", Ageing: 900}},
 		{Name: "check"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -245,12 +245,21 @@ func TestTenantProblems(t *testing.T) {
 		"- tenant: {name: a, source: {gerrit: {config-projects: [c], untrusted-projects: [p: {configure-projects: .*}]}}}": "matches the config project",
 		"- tenant: {name: a, source: {gerrit: {untrusted-projects: [p: {include: [jobs]}]}}}":                              "expected one of",
 		"- tenant: []": "expected a dictionary",
-		"- tenant: {name: a, deployment: {lock: x}}":                                                               "extra keys not allowed",
-		"- tenant: {name: a, deployment: {locks: [{name: x}]}}":                                                    "required key not provided",
-		"- tenant: {name: a, deployment: {locks: [{name: x, pipelines: [p]}, {name: y, pipelines: [{name: p}]}]}}": "a pipeline has one lock",
-		"- tenant: {name: a, deployment: {pipelines: [{name: p, shadow: true}]}}":                                  "name max-parallel",
-		"- tenant: {name: a, deployment: {pipelines: [{name: p, dispatch: shortest}]}}":                            "expected one of",
-		"- tenant: {name: a, deployment: {mutexes: [{resource: r}]}}":                                              "required key not provided",
+		"- tenant: {name: a, deployment: {lock: x}}":                                                                       "extra keys not allowed",
+		"- tenant: {name: a, deployment: {locks: [{name: x}]}}":                                                            "required key not provided",
+		"- tenant: {name: a, deployment: {locks: [{name: x, pipelines: [p]}, {name: y, pipelines: [{name: p}]}]}}":         "a pipeline has one lock",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, shadow: true}]}}":                                          "name max-parallel",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, dispatch: shortest}]}}":                                    "expected one of",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, repair: true}]}}":                                          "add observe",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, canary-pairs: [a, b]}]}}":                                  "a pair of different jobs",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, canary-pairs: [[a, a]]}]}}":                                "a pair of different jobs",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, canary-pairs: a}]}}":                                       "a list of pairs",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, max-parallel: 2, shadow: true, canary-pairs: [[a, b]]}]}}": "leave either",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, view: {host: h}}]}}":                                       "required key not provided",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, view: {host: h, path: srv/views}}]}}":                      "like /srv/views",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, view: {host: h, path: /srv}}]}}":                           "like /srv/views",
+		"- tenant: {name: a, deployment: {pipelines: [{name: p, view: {host: h, path: '/srv/a b'}}]}}":                     "like /srv/views",
+		"- tenant: {name: a, deployment: {mutexes: [{resource: r}]}}":                                                      "required key not provided",
 	} {
 		f := ParseTenants("main.yaml", []byte(text), gerrit)
 		if len(f.Problems) == 0 || !strings.Contains(f.Problems[0].Short, want) {

@@ -55,6 +55,15 @@ func (b *build) startAgent(ctx context.Context) error {
 			}
 		}
 	}
+	if b.s.View != nil && b.s.PostReview && len(b.x.Keys) > 0 {
+		key, err := b.x.viewKey(b.s.Buildset)
+		if err != nil {
+			return err
+		}
+		if err := ring.Add(agent.AddedKey{PrivateKey: &key, Comment: "gozer view key"}); err != nil {
+			return err
+		}
+	}
 	a := &sshAgent{path: filepath.Join(b.x.run, "a"+string(b.s.Build)), open: map[net.Conn]bool{}}
 	if err := os.RemoveAll(a.path); err != nil {
 		return err

@@ -239,6 +239,9 @@ func (b *build) prepare(ctx context.Context, w *joblog.Writer) error {
 	if err := b.useNodes(ctx); err != nil {
 		return err
 	}
+	if err := b.layView(ctx); err != nil {
+		return err
+	}
 	if err := b.startAgent(ctx); err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/gozer-ci/gozer/internal/ansible"
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/git"
@@ -157,6 +159,7 @@ type Executor struct {
 	warm     *ansible.Warm // nil: every playbook starts cold
 	run      string        // short path for sockets
 	views    *views
+	laying   singles // one connection at a time lays a buildset's view on a host
 	starting chan struct{}
 
 	mu      sync.Mutex
@@ -266,9 +269,19 @@ func (x *Executor) Run(ctx context.Context) error {
 	if err := x.Logs.Recover(ctx); err != nil {
 		x.Log.Warn("logs of an earlier run could not be kept", "error", err)
 	}
-	return store.Serve(ctx, x.Store, store.ServeConfig{
-		Kind: store.KindBuild, Session: x.Session, Owner: x.ID, Once: true, Log: x.Log, Slots: x.slots,
-	}, x.serve)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return store.Serve(ctx, x.Store, store.ServeConfig{
+			Kind: store.KindBuild, Session: x.Session, Owner: x.ID, Once: true, Log: x.Log, Slots: x.slots,
+		}, x.serve)
+	})
+	g.Go(func() error {
+		return store.Serve(ctx, x.Store, store.ServeConfig{Kind: store.KindView, Session: x.Session, Owner: x.ID, Log: x.Log}, x.dropView)
+	})
+	g.Go(func() error {
+		return store.Serve(ctx, x.Store, store.ServeConfig{Kind: store.KindHazards, Session: x.Session, Owner: x.ID, Log: x.Log}, x.hazards)
+	})
+	return g.Wait()
 }
 
 // Handler serves the logs of this executor's builds to other members of the installation.

@@ -85,6 +85,9 @@ func (b *build) facts(p *playbook, phase string, index int, f flags, secrets obj
 			v[name] = rev
 		}
 	}
+	if w := b.viewVars(); w != nil {
+		v["VIEW"] = fmt.Sprint(w["path"])
+	}
 	if f.post {
 		v["SUCCESS"], v["WILL_RETRY"] = pyBool(f.success), pyBool(f.retry)
 	}

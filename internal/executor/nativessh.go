@@ -135,7 +135,7 @@ func (b *build) session(ctx context.Context) (*ssh.Session, error) {
 		}
 		b.hangUp()
 	}
-	client, err := b.connect(ctx)
+	client, err := b.x.connect(ctx, b.nodes[0])
 	if err != nil {
 		return nil, err
 	}
@@ -188,11 +188,10 @@ func (b *build) hangUp() {
 	}
 }
 
-// connect opens an SSH connection to the first node, which must show one of its pinned keys.
-func (b *build) connect(ctx context.Context) (*ssh.Client, error) {
-	n := b.nodes[0]
+// connect opens an SSH connection to a node, which must show one of its pinned keys.
+func (x *Executor) connect(ctx context.Context, n node.Node) (*ssh.Client, error) {
 	var signers []ssh.Signer
-	for _, pem := range b.x.Keys {
+	for _, pem := range x.Keys {
 		s, err := ssh.ParsePrivateKey(pem)
 		if err != nil {
 			return nil, fmt.Errorf("read the node key: %w", err)

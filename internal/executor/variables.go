@@ -28,11 +28,15 @@ func (b *build) variables(ctx context.Context) error {
 	zuul := b.zuul()
 	zuul["executor"] = b.executorVars()
 	zuul["playbook_context"] = b.context()
+	told := object{"zuul": zuul}
+	if v := b.viewVars(); v != nil {
+		told["gozer"] = object{"view": v}
+	}
 	files := []struct {
 		path string
 		v    any
 	}{
-		{b.dir.zuulVars(), object{"zuul": zuul}},
+		{b.dir.zuulVars(), told},
 		{b.dir.extraVars(), j.ExtraVars},
 		{b.dir.siteVars(), b.x.SiteVariables},
 		{b.dir.connectionVars(), connectionVars(b.nodes)},
@@ -46,7 +50,7 @@ func (b *build) variables(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.debugInventory(zuul)
+	return b.debugInventory(told)
 }
 
 // connectionVars fix how untrusted playbooks reach nodes: with the ssh of this machine, which runs no
@@ -62,12 +66,12 @@ func connectionVars(nodes []node.Node) object {
 }
 
 // debugInventory is the copy for people: with everything that playbooks get but secrets.
-func (b *build) debugInventory(zuul object) error {
-	plain, err := ansible.Plain(zuul)
+func (b *build) debugInventory(told object) error {
+	plain, err := ansible.Plain(told)
 	if err != nil {
 		return err
 	}
-	extra := object{"zuul": plain}
+	extra := plain.(object)
 	maps.Copy(extra, b.s.Job.ExtraVars)
 	inv := *b.inv
 	inv.Vars = maps.Clone(b.inv.Vars)
@@ -87,7 +91,7 @@ func orEmpty(v any) any {
 }
 
 // reserved are names that no job can set for another one.
-var reserved = map[string]bool{"zuul": true, "nodepool": true, "unsafe_vars": true}
+var reserved = map[string]bool{"zuul": true, "gozer": true, "nodepool": true, "unsafe_vars": true}
 
 // parentData is what the jobs that this one depends on returned; some names are not theirs to set.
 func (b *build) parentData() object {

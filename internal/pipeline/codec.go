@@ -16,13 +16,13 @@ var inputTypes = byName[Input](
 	(*Trigger)(nil), (*Enqueue)(nil), (*Refresh)(nil), (*Dequeue)(nil), (*Promote)(nil), (*Pause)(nil),
 	(*Reconfigure)(nil), (*Wake)(nil), (*Merged)(nil), (*Configured)(nil), (*RepoStated)(nil),
 	(*NodesReady)(nil), (*BuildStarted)(nil), (*BuildPaused)(nil), (*BuildFailing)(nil),
-	(*BuildEnded)(nil), (*Reported)(nil), (*Provided)(nil), (*Estimated)(nil),
+	(*BuildEnded)(nil), (*Reported)(nil), (*Provided)(nil), (*Estimated)(nil), (*HazardsFound)(nil),
 )
 
 var effectTypes = byName[Effect](
 	(*Merge)(nil), (*Configure)(nil), (*RepoState)(nil), (*RequestNodes)(nil), (*Reprioritize)(nil),
 	(*ReturnNodes)(nil), (*Start)(nil), (*Cancel)(nil), (*Resume)(nil), (*Report)(nil), (*Record)(nil),
-	(*Refetch)(nil), (*Requeue)(nil), (*FindArtifacts)(nil), (*FindEstimates)(nil), (*Emit)(nil), (*Supersede)(nil), (*Released)(nil),
+	(*Refetch)(nil), (*Requeue)(nil), (*FindArtifacts)(nil), (*FindEstimates)(nil), (*Emit)(nil), (*Supersede)(nil), (*Released)(nil), (*DropView)(nil), (*FindHazards)(nil),
 )
 
 func byName[T any](all ...T) map[string]reflect.Type {

@@ -134,6 +134,8 @@ type Start struct {
 	Refs    []change.Key     `json:"refs"`
 	// Observe asks for a record of what tasks do to which resources.
 	Observe bool `json:"observe,omitempty"`
+	// View is where the buildset's sources are laid before the first job that has the host.
+	View *View `json:"view,omitempty"`
 	// Merge is the item's speculative state; Operations how it was made.
 	Merge      *MergeResult `json:"merge"`
 	Operations []MergeOp    `json:"operations,omitempty"`
@@ -164,6 +166,22 @@ type Cancel struct {
 // Resume lets a paused build go on to its post-run playbooks.
 type Resume struct {
 	Build BuildID `json:"build"`
+}
+
+// DropView removes what was laid of a buildset's sources on hosts: none of its builds runs any more, and none
+// will. No outcome.
+type DropView struct {
+	Buildset BuildsetID `json:"buildset"`
+}
+
+// FindHazards asks what jobs that ran at the same time read of each other. Outcome: HazardsFound.
+type FindHazards struct {
+	Item     ItemID     `json:"item"`
+	Buildset BuildsetID `json:"buildset"`
+	Token    string     `json:"token"`
+	// Builds of the jobs, and which of the jobs ran at the same time.
+	Builds map[job.ID]BuildID `json:"builds"`
+	Pairs  [][2]job.ID        `json:"pairs"`
 }
 
 // Report asks a reporter to tell the forges. Where Merge is set, the outcome is Reported.
@@ -300,3 +318,5 @@ func (*FindEstimates) effect() {}
 func (*Emit) effect()          {}
 func (*Supersede) effect()     {}
 func (*Released) effect()      {}
+func (*DropView) effect()      {}
+func (*FindHazards) effect()   {}

@@ -123,6 +123,8 @@ func (e *explainer) jobs() string {
 	switch {
 	case done == total && e.it.Refetching != "":
 		return "All voting jobs passed; the forges are asked once more whether all its changes can merge."
+	case done == total && e.bs.Looking != "":
+		return "All its jobs are done; it is being looked at whether one read what another one wrote meanwhile."
 	case done == total && len(e.it.Failing) > 0 && ahead != nil:
 		return "It failed (" + failing + "), and is told when " + e.called(ahead) + " ahead of it has left; if that fails, it gets another chance."
 	case done == total && failing != "":

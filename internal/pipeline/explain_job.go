@@ -14,6 +14,14 @@ func (e *explainer) job(j *job.Job) string {
 	if js == nil {
 		return "It is not known here."
 	}
+	if js.Repair != "" {
+		return e.present(j, js) + " It had passed, and is run once more: " + sentence(js.Repair)
+	}
+	return e.present(j, js)
+}
+
+// present is why the job is as it is now.
+func (e *explainer) present(j *job.Job, js *JobState) string {
 	if js.Build != nil {
 		return e.build(j, js)
 	}
@@ -106,6 +114,8 @@ func (e *explainer) waits(j *job.Job, js *JobState) string {
 		return e.semaphore(names)
 	case waitingLock:
 		return e.lock(names)
+	case waitingCanary:
+		return fmt.Sprintf("It waits for job %s, which runs: only canary pairs run at once, and these two are none.", names)
 	case waitingNodes:
 		return e.nodes(j, js)
 	}

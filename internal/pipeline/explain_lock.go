@@ -90,6 +90,8 @@ func (e *explainer) width() string {
 		out = "Another job of its buildset runs, and one at a time may"
 	}
 	switch {
+	case mending(e.bs):
+		return "Jobs of its buildset run once more, one at a time."
 	case e.s.Settings.Shadow:
 		return out + fmt.Sprintf(": with shadow off, %d could.", e.s.Settings.MaxParallel)
 	case e.s.SteppedBack != "":

@@ -190,6 +190,26 @@ type Provided struct {
 	Failed    string     `json:"failed,omitempty"`
 }
 
+// HazardsFound is the outcome of a FindHazards effect. Unknown says why something is not known; what is not known
+// is no hazard.
+type HazardsFound struct {
+	Item     ItemID     `json:"item"`
+	Buildset BuildsetID `json:"buildset"`
+	Token    string     `json:"token"`
+	Hazards  []Hazard   `json:"hazards,omitempty"`
+	Unknown  string     `json:"unknown,omitempty"`
+}
+
+// Hazard is that one job read what another one was still to write.
+type Hazard struct {
+	Writer job.ID `json:"writer"`
+	Reader job.ID `json:"reader"`
+	// Resource and the tasks are for people.
+	Resource string `json:"resource"`
+	Wrote    string `json:"wrote"`
+	Read     string `json:"read"`
+}
+
 // Estimated is the outcome of a FindEstimates effect.
 type Estimated struct {
 	// Jobs are the expected durations by name; jobs that never succeeded are missing.
@@ -215,3 +235,4 @@ func (*BuildEnded) input()   {}
 func (*Reported) input()     {}
 func (*Provided) input()     {}
 func (*Estimated) input()    {}
+func (*HazardsFound) input() {}

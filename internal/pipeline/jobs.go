@@ -39,6 +39,10 @@ func (st *stepper) provision(it *Item) {
 			st.wait(it, js, waitingSlot)
 			continue
 		}
+		if x := st.stranger(bs, j); x != "" {
+			st.wait(it, js, waitingCanary+x)
+			continue
+		}
 		if st.acquire(it, j, true) {
 			st.request(it, j, js)
 			free--
@@ -49,6 +53,7 @@ func (st *stepper) provision(it *Item) {
 // What jobs wait for; where something follows the colon, it is the names.
 const (
 	waitingSlot         = "parallel jobs"
+	waitingCanary       = "canary pair: "
 	waitingExecutor     = "executor"
 	waitingDependencies = "dependencies: "
 	waitingNodes        = "node request: "
@@ -69,18 +74,27 @@ func (st *stepper) wait(it *Item, js *JobState, why string) {
 // takes none, for its children could never run otherwise.
 func (st *stepper) slots(bs *Buildset) int {
 	limit := st.limit()
+	if mending(bs) {
+		limit = 1
+	}
 	if limit == 0 {
 		return -1
 	}
 	used := 0
 	for _, js := range bs.Jobs {
-		b := js.Build
-		switch {
-		case b == nil && (js.NodesReady || js.NodeRequest != ""), b != nil && b.Result == "" && !b.Paused:
+		if atWork(js) {
 			used++
 		}
 	}
 	return max(0, limit-used)
+}
+
+// atWork tells whether the job runs, or has or wants nodes.
+func atWork(js *JobState) bool {
+	if b := js.Build; b != nil {
+		return b.Result == "" && !b.Paused
+	}
+	return js.NodesReady || js.NodeRequest != ""
 }
 
 // holding tells whether a job of the item, or of one ahead of it, that holds what follows has not
@@ -272,6 +286,9 @@ func (st *stepper) start(it *Item, j *job.Job, js *JobState) {
 		Own: it.Changes, Refs: j.Refs, Merge: bs.Merge, Operations: bs.Operations, Time: bs.Configured,
 		Nodeset: nodeset(j, js), Nodes: js.Nodes, Request: js.NodeRequest, Event: it.Event, Layout: it.Layout,
 		PostReview: st.s.Settings.PostReview, Observe: st.s.Settings.Observe, Priority: st.s.Settings.Priority(),
+	}
+	if e.View = st.s.Settings.View; e.View != nil {
+		bs.Viewed = true
 	}
 	e.Changes = st.tested(bs)
 	for _, c := range bs.Graph.Children(j.ID, false, true) {

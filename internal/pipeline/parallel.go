@@ -39,6 +39,7 @@ func (st *stepper) judge(it *Item) {
 		}
 		return
 	}
+	st.canaries(bs)
 	if st.s.Settings.StepBack {
 		st.stepBack(bs)
 	}
@@ -85,8 +86,12 @@ func (st *stepper) stepBack(bs *Buildset) {
 		}
 		st.s.Parallel = before / 2
 		st.s.SteppedBack = fmt.Sprintf("%s failed while %s ran", o.a.Name, o.b.Name)
-		bs.Warnings = append(bs.Warnings, fmt.Sprintf("The pipeline %s runs %d jobs at a time from now on, not %d: %s. "+
-			"`gozer queue resume` sets it back.", st.s.Settings.Name, st.s.Parallel, before, st.s.SteppedBack))
+		now := fmt.Sprintf("%d jobs", st.s.Parallel)
+		if st.s.Parallel == 1 {
+			now = "one job"
+		}
+		bs.Warnings = append(bs.Warnings, fmt.Sprintf("The pipeline %s runs %s at a time from now on, not %d: %s. "+
+			"`gozer queue resume` sets it back.", st.s.Settings.Name, now, before, st.s.SteppedBack))
 		return
 	}
 }

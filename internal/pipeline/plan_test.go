@@ -19,7 +19,9 @@ type plan struct {
 	Projects                    map[string]planProject
 	Semaphores                  map[string]int
 	MaxParallel                 int `yaml:"max-parallel"`
-	Shadow, StepBack            bool
+	Shadow, StepBack, Repair    bool
+	Canaries                    [][2]string
+	View                        bool
 	Dispatch                    string
 	Lock                        string
 	Ageing                      int
@@ -76,6 +78,10 @@ func (p *plan) settings() Settings {
 			DecreaseType: "exponential", DecreaseFactor: 2},
 		Messages: Messages{Success: "Build succeeded.", Failure: "Build failed."}, Reporters: map[Action][]Reporter{}}
 	s.Shadow, s.StepBack, s.Dispatch = p.Shadow, p.StepBack, p.Dispatch
+	s.Repair, s.Observe, s.Canaries = p.Repair, p.Repair, p.Canaries
+	if p.View {
+		s.View = &View{Host: "bridge01", Path: "/srv/views"}
+	}
 	if p.Lock != "" {
 		s.Lock = &Lock{Name: p.Lock, Ageing: p.Ageing, Precedence: p.Precedence}
 	}

@@ -75,7 +75,8 @@ func (st *stepper) processItem(q *Queue, it *Item, position int, nnfi *Item) *It
 	if ready {
 		st.run(it)
 	}
-	if len(st.sem.Locks) > 0 && complete(it.Buildset) {
+	looking := it.Live && complete(it.Buildset) && st.looking(it)
+	if len(st.sem.Locks) > 0 && complete(it.Buildset) && !looking {
 		st.unlock(it.Buildset.ID)
 	}
 	if anyJobFailed(it.Buildset) {
@@ -85,7 +86,7 @@ func (st *stepper) processItem(q *Queue, it *Item, position int, nnfi *Item) *It
 		st.dequeue(it)
 		return nnfi
 	}
-	if st.liveAhead(it) == nil && it.Live && complete(it.Buildset) {
+	if st.liveAhead(it) == nil && it.Live && complete(it.Buildset) && !looking {
 		return st.conclude(q, it, nnfi)
 	}
 	st.setFailing(it, failing)

@@ -13,8 +13,18 @@ import (
 // look holds what must be true after every step.
 func (c *chance) look(_ Input, effects []Effect, touched []ItemID) {
 	for _, e := range effects {
-		if s, ok := e.(*Start); ok {
-			c.checkStart(s)
+		switch e := e.(type) {
+		case *Start:
+			c.checkStart(e)
+			if e.View != nil {
+				c.views[e.Buildset] = true
+			}
+		case *DropView:
+			c.checkDrop(e)
+		case *FindHazards:
+			if c.looked[e.Buildset]++; c.looked[e.Buildset] > 1 {
+				c.Fatalf("it is asked twice what jobs of buildset %s read of each other", e.Buildset)
+			}
 		}
 	}
 	c.checkQueues()
@@ -41,10 +51,46 @@ func (c *chance) checkStart(e *Start) {
 	if !it.Live || !it.Active {
 		c.Fatalf("a job of an item began that is not to be worked on")
 	}
+	if len(c.plan.Canaries) > 0 {
+		c.checkCanaries(e, it.Buildset)
+	}
 	for _, d := range e.Job.Dependencies {
 		b := it.Buildset.Jobs[d.Job].Build
 		if b == nil || b.Result != Success && !b.Paused && !(d.Soft && b.Result == Skipped) {
 			c.Fatalf("%s began before %s, which it depends on", e.Job.ID, d.Job)
+		}
+	}
+}
+
+// checkCanaries: a job begins beside those only with which it is a pair.
+func (c *chance) checkCanaries(e *Start, bs *Buildset) {
+	for _, x := range bs.Graph.Jobs {
+		js := bs.Jobs[x.ID]
+		if x.ID == e.Job.ID || !atWork(js) || js.Build == nil || c.resumed[js.Build.ID] {
+			continue
+		}
+		if !slices.ContainsFunc(c.plan.Canaries, func(p [2]string) bool {
+			return p == [2]string{x.Name, e.Job.Name} || p == [2]string{e.Job.Name, x.Name}
+		}) {
+			c.Fatalf("%s began beside %s, and they are no canary pair", e.Job.Name, x.Name)
+		}
+	}
+}
+
+// checkDrop: a view goes once, when nobody can use it any more.
+func (c *chance) checkDrop(e *DropView) {
+	if !c.views[e.Buildset] {
+		c.Fatalf("a view goes that is not there, of buildset %s", e.Buildset)
+	}
+	delete(c.views, e.Buildset)
+	for _, r := range c.runs {
+		if r.Buildset == e.Buildset {
+			c.Fatalf("the view of buildset %s goes while %s still runs", e.Buildset, r.Job.ID)
+		}
+	}
+	for _, it := range c.s.Items {
+		if it.Buildset.ID == e.Buildset {
+			c.Fatalf("the view of buildset %s goes, and it is still worked on", e.Buildset)
 		}
 	}
 }

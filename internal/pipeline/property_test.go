@@ -40,6 +40,11 @@ type chance struct {
 	// passed are the jobs whose build ended with success, and the commits that it ran on.
 	passed map[string][]Commit
 	pushed bool
+	// resumed are builds that were paused once; views, the buildsets that have one, and looked, how often it was
+	// asked what their jobs read of each other.
+	resumed map[BuildID]bool
+	views   map[BuildsetID]bool
+	looked  map[BuildsetID]int
 	late   []Input // outcomes that came already
 }
 
@@ -49,7 +54,8 @@ type recorded struct {
 }
 
 func newChance(t *rapid.T, k Kind) *chance {
-	c := &chance{T: t, written: map[ItemID]string{}, begun: map[string]bool{}, passed: map[string][]Commit{}}
+	c := &chance{T: t, written: map[ItemID]string{}, begun: map[string]bool{}, passed: map[string][]Commit{},
+		resumed: map[BuildID]bool{}, views: map[BuildsetID]bool{}, looked: map[BuildsetID]int{}}
 	c.plan = plan{Manager: string(k), Layout: "layout 1", Window: c.pick(4), Floor: 1 + c.pick(2), Ceiling: 5 * c.pick(2), FailFast: c.one(4),
 		MaxParallel: c.pick(3) * c.pick(2), KeepOldPatchsets: c.one(8), IgnoreDeps: c.one(6), WantParentEnqueued: c.one(3),
 		Reporters: []string{"start", "dequeue", "no-jobs"}, Semaphores: map[string]int{"few": 2}}
@@ -58,6 +64,10 @@ func newChance(t *rapid.T, k Kind) *chance {
 	}
 	c.plan.StepBack, c.plan.Shadow = c.one(4), c.plan.MaxParallel > 0 && c.one(4)
 	c.plan.Dispatch = []string{"", DispatchLongestPath}[c.pick(2)]
+	c.plan.Repair, c.plan.View = c.one(3), c.one(3)
+	if c.one(4) {
+		c.plan.Canaries = [][2]string{{"job0", "job1"}, {"job2", "job0"}}
+	}
 	circular := c.one(2)
 	var config []string
 	if c.one(3) {
@@ -322,6 +332,8 @@ func (c *chance) carry(e Effect) {
 		if bad {
 			in = []Input{&Provided{Item: e.Item, Buildset: e.Buildset, Job: e.Job, Token: e.Token, Failed: "provided by a build that failed"}}
 		}
+	case *FindHazards:
+		in = []Input{c.hazards(e)}
 	case *Report:
 		if bad {
 			in = []Input{c.land(e, func(string) bool { return true })}
@@ -343,10 +355,24 @@ func (c *chance) carry(e Effect) {
 		}
 		c.feed(x)
 		switch x.(type) {
-		case *Merged, *RepoStated, *NodesReady, *Reported, *Provided:
+		case *Merged, *RepoStated, *NodesReady, *Reported, *Provided, *HazardsFound:
 			c.late = append(c.late, x)
 		}
 	}
+}
+
+// hazards are some among the jobs that ran at the same time, in either direction.
+func (c *chance) hazards(e *FindHazards) *HazardsFound {
+	out := &HazardsFound{Item: e.Item, Buildset: e.Buildset, Token: e.Token, Unknown: []string{"", "a log is gone"}[c.pick(2)]}
+	for _, p := range e.Pairs {
+		if c.one(2) {
+			out.Hazards = append(out.Hazards, Hazard{Writer: p[c.pick(2)], Reader: p[c.pick(2)]})
+		}
+	}
+	if c.one(8) {
+		out.Hazards = append(out.Hazards, Hazard{Writer: "nobody", Reader: "job0"})
+	}
+	return out
 }
 
 // build brings news of a build.
@@ -364,7 +390,7 @@ func (c *chance) build(r *run) {
 	case n == 0:
 		c.feed(&BuildStarted{Build: r.Build, At: c.now, Executor: "ze01"})
 	case n == 1 && c.plan.Lock == "" && len(r.Job.Semaphores) == 0 && len(c.s.Tenant.Resources[r.Job.Name]) == 0: // what its children want it must not hold
-		r.paused = true
+		r.paused, c.resumed[r.Build] = true, true
 		c.passed[string(r.Buildset)+"/"+string(r.Job.ID)] = r.Merge.Commits
 		c.feed(&BuildPaused{Build: r.Build, Data: c.data(r)})
 	case n == 2:
@@ -436,9 +462,9 @@ func (c *chance) finish() {
 }
 
 func (c *chance) empty() {
-	if len(c.s.Items) > 0 || len(c.s.Stopping) > 0 || len(c.sem.Holders) > 0 || len(c.runs) > 0 || len(c.nodes) > 0 || c.lockUsed() {
-		c.Fatalf("nothing is under way, and yet there are\nitems %s\nstopping %v\nholders %v\nbuilds %v\nnodes %v",
-			c.json(c.s.Items), c.s.Stopping, c.sem.Holders, c.runs, c.nodes)
+	if len(c.s.Items) > 0 || len(c.s.Stopping) > 0 || len(c.sem.Holders) > 0 || len(c.runs) > 0 || len(c.nodes) > 0 || len(c.views) > 0 || c.lockUsed() {
+		c.Fatalf("nothing is under way, and yet there are\nitems %s\nstopping %v\nholders %v\nbuilds %v\nnodes %v\nviews %v",
+			c.json(c.s.Items), c.s.Stopping, c.sem.Holders, c.runs, c.nodes, c.views)
 	}
 }
 

@@ -98,6 +98,7 @@ func (st *stepper) evict(old *Queue, it *Item) {
 		}
 	}
 	st.unlink(it)
+	st.dropView(it.Buildset)
 	it.Dequeued = st.now
 	delete(st.s.Items, it.ID)
 	old.Items = without(old.Items, it.ID)

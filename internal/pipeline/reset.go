@@ -18,6 +18,7 @@ func (st *stepper) reset(it *Item) {
 			old.Result = Dequeued
 			st.recordEnd(it, false)
 		}
+		st.dropView(old)
 		it.Buildset = &Buildset{ID: BuildsetID(st.id()), Files: old.Files}
 		it.Layout, it.Blocked, it.MissingRequirements, it.Refetching = "", "", false, ""
 		it.Failing = nil
@@ -59,6 +60,7 @@ func (st *stepper) dequeue(it *Item) {
 func (st *stepper) forget(it *Item) {
 	q := st.queueOf(it)
 	st.unlink(it)
+	st.dropView(it.Buildset)
 	it.Dequeued = st.now
 	delete(st.s.Items, it.ID)
 	st.relative, st.moved = nil, true
@@ -127,7 +129,7 @@ func (st *stepper) stopJob(it *Item, j *job.Job) {
 	if st.s.Stopping == nil {
 		st.s.Stopping = map[BuildID]Stopping{}
 	}
-	st.s.Stopping[b.ID] = Stopping{Buildset: it.Buildset.ID, Request: js.NodeRequest, Nodes: js.Nodes}
+	st.s.Stopping[b.ID] = Stopping{Buildset: it.Buildset.ID, Request: js.NodeRequest, Nodes: js.Nodes, Viewed: it.Buildset.Viewed}
 	js.NodeRequest, js.Nodes = "", nil
 	st.recordBuild(it, j, b, false)
 	st.touch(it)

@@ -56,6 +56,7 @@ func (st *stepper) buildEnded(in *BuildEnded) {
 			st.emit(&ReturnNodes{Request: s.Request, Nodes: s.Nodes})
 		}
 		st.stopped(s.Buildset)
+		st.stoppedViewing(s)
 		return
 	}
 	it, j, b := st.build(in.Build)

@@ -46,8 +46,14 @@ type Settings struct {
 	MaxParallel int  `json:"max_parallel,omitempty"`
 	Shadow      bool `json:"shadow,omitempty"`
 	StepBack    bool `json:"step_back,omitempty"`
+	// Canaries, where there are any, are the only pairs of jobs, by name, that run at once.
+	Canaries [][2]string `json:"canaries,omitempty"`
+	// Repair: a job that read what another one wrote meanwhile runs once more. It needs Observe.
+	Repair bool `json:"repair,omitempty"`
 	// Observe: executors write down what tasks do to which resources.
 	Observe bool `json:"observe,omitempty"`
+	// View is where each buildset's sources are laid for its jobs; nil: nowhere.
+	View *View `json:"view,omitempty"`
 	// Lock is what a buildset must hold to run jobs; nil where there is none.
 	Lock *Lock `json:"lock,omitempty"`
 	// Connections are all that the pipeline names in triggers.
@@ -72,6 +78,14 @@ type Lock struct {
 	Precedence string `json:"precedence,omitempty"`
 	// Ageing in seconds of waiting makes up for one step of precedence; 0: waiting never does.
 	Ageing int `json:"ageing,omitempty"`
+}
+
+// View lays the sources of a buildset on a host, once, for all of its jobs.
+type View struct {
+	// Host is the name that jobs' nodesets give the node, or its label; Path is an absolute folder there, below which
+	// each buildset has a folder of its own.
+	Host string `json:"host"`
+	Path string `json:"path"`
 }
 
 // WindowSettings bound how many items at the front of a queue are worked on.

@@ -57,6 +57,8 @@ type Stopping struct {
 	Buildset BuildsetID `json:"buildset,omitempty"`
 	Request  string     `json:"request,omitempty"`
 	Nodes    []string   `json:"nodes,omitempty"`
+	// Viewed: it may use its buildset's view.
+	Viewed bool `json:"viewed,omitempty"`
 }
 
 // Queue is one change queue: items front first.
@@ -167,6 +169,11 @@ type Buildset struct {
 	Retries []Build `json:"retries,omitempty"`
 	// Started: history has a row of it.
 	Started bool `json:"started,omitempty"`
+	// Viewed: its sources may have been laid on a host.
+	Viewed bool `json:"viewed,omitempty"`
+	// Looking is the FindHazards effect whose outcome is awaited; Looked: there was one, or none was needed.
+	Looking string `json:"looking,omitempty"`
+	Looked  bool   `json:"looked,omitempty"`
 }
 
 // MergeResult is the speculative state as the merger found or made it: values, no objects.
@@ -231,6 +238,8 @@ type JobState struct {
 	// Queued is when the job first could have run; Waiting says why it does not, for people.
 	Queued  time.Time `json:"queued,omitzero"`
 	Waiting string    `json:"waiting,omitempty"`
+	// Repair is why the job runs once more although it passed.
+	Repair string `json:"repair,omitempty"`
 	// SkippedBy is the job because of which this one was skipped.
 	SkippedBy job.ID `json:"skipped_by,omitempty"`
 	// ByChildJobs: it was skipped because a parent's child_jobs left it out.

@@ -103,6 +103,8 @@ func (st *stepper) apply(in Input) {
 		st.provided(in)
 	case *Estimated:
 		st.estimated(in)
+	case *HazardsFound:
+		st.hazardsFound(in)
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 //	push PROJECT                                     somebody pushes to its branch
 //	dequeue A | promote B A | pause | resume         an operator; the reason of a pause stands below
 //	reconfigure                                      with what changes of the pipeline, as YAML below
+//	hazard A WRITER READER | hazard A                what was found of what jobs read of each other: that, or nothing
 //	queue                                            shows the queues: what is ahead of each item, and its state
 //	explain A [JOB]                                  why it is as it is
 //
@@ -151,6 +152,8 @@ func (s *story) play(t *testing.T, d *datadriven.TestData) string {
 			s.plan.Projects = projects
 		}
 		s.input(&Reconfigure{Settings: s.plan.settings(), Tenant: s.plan.tenant(), Removed: s.plan.Removed})
+	case "hazard":
+		s.hazard(pos[0], job.ID(pos[1]), job.ID(pos[2]))
 	case "queue":
 		s.show()
 	case "explain":
@@ -215,7 +218,7 @@ func (s *story) input(in Input) {
 
 func (s *story) settle() {
 	for range 10000 {
-		i := slices.IndexFunc(s.todo, func(e Effect) bool { return !s.held[kind(e)] })
+		i := slices.IndexFunc(s.todo, func(e Effect) bool { return !s.held[kind(e)] && kind(e) != "FindHazards" })
 		if r := slices.IndexFunc(s.runs, func(r *run) bool { return r.canceled && !s.held["Cancel"] }); r >= 0 {
 			s.step(s.world.end(s.runs[r], Canceled))
 			continue
@@ -291,6 +294,14 @@ func (s *story) tellOf(e Effect) {
 		s.say("Requeue {%s}", s.name(e.Keys))
 	case *FindArtifacts:
 		s.say("FindArtifacts {%s %s} of %s", s.names[e.Item], e.Job, s.name(keysOf(e.Changes)))
+	case *FindHazards:
+		var pairs []string
+		for _, p := range e.Pairs {
+			pairs = append(pairs, string(p[0])+" beside "+string(p[1]))
+		}
+		s.say("FindHazards {%s} %s", s.names[e.Item], strings.Join(pairs, ", "))
+	case *DropView:
+		s.say("DropView")
 	case *Released:
 		if s.held["Released"] {
 			s.say("Released {%s}", strings.Join(e.Semaphores, ", "))
@@ -311,7 +322,7 @@ func (s *story) reasons(e *Report) string {
 	for _, c := range e.Changes {
 		for _, l := range strings.Split(e.Messages[c.Key()].Message, "\n") {
 			l = strings.TrimSpace(l)
-			for _, want := range []string{"is needed", "are needed", "unable to merge", "branch moved", "not share", "Error merging", "invalid conf", "max of", "circular", "abandoned", "forge", "at a time"} {
+			for _, want := range []string{"is needed", "are needed", "unable to merge", "branch moved", "not share", "Error merging", "invalid conf", "max of", "circular", "abandoned", "forge", "at a time", "same time", "once more"} {
 				if strings.Contains(l, want) && !seen[l] {
 					seen[l] = true
 					out = append(out, "\n  "+l)
@@ -368,6 +379,23 @@ func (s *story) former(item, id string) BuildID {
 	}
 	s.t.Fatalf("%s %s never ran", item, id)
 	return ""
+}
+
+// hazard tells what came of FindHazards.
+func (s *story) hazard(item string, writer, reader job.ID) {
+	s.t.Helper()
+	for _, it := range s.s.Items {
+		if s.names[it.ID] != item {
+			continue
+		}
+		in := &HazardsFound{Item: it.ID, Buildset: it.Buildset.ID, Token: it.Buildset.Looking}
+		if writer != "" {
+			in.Hazards = []Hazard{{Writer: writer, Reader: reader, Resource: "file /srv/status on static01", Wrote: "say how it is", Read: "show how it is"}}
+		}
+		s.input(in)
+		return
+	}
+	s.t.Fatalf("there is no item %s", item)
 }
 
 func (s *story) news(what string, r *run, result Result, data string) {

@@ -95,7 +95,7 @@ func (w *world) take(e Effect) {
 		for _, n := range e.Nodes {
 			delete(w.nodes, n)
 		}
-	case *Merge, *Configure, *RepoState, *RequestNodes, *Refetch, *Requeue, *FindArtifacts:
+	case *Merge, *Configure, *RepoState, *RequestNodes, *Refetch, *Requeue, *FindArtifacts, *FindHazards:
 		w.todo = append(w.todo, e)
 	case *Report:
 		if e.Merge {
@@ -147,6 +147,8 @@ func (w *world) outcome(e Effect) []Input {
 		return out
 	case *FindArtifacts:
 		return []Input{&Provided{Item: e.Item, Buildset: e.Buildset, Job: e.Job, Token: e.Token}}
+	case *FindHazards:
+		return []Input{&HazardsFound{Item: e.Item, Buildset: e.Buildset, Token: e.Token}}
 	case *Report:
 		return []Input{w.land(e, nil)}
 	}

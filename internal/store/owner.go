@@ -76,7 +76,7 @@ var serves = map[string]string{
 	KindMerge: "merger", KindRepoState: "merger", KindFiles: "merger",
 	KindConfigure: "scheduler", KindRefetch: "scheduler", KindRequeue: "scheduler",
 	KindArtifacts: "history", KindRecord: "history", KindNodes: "launcher", KindReturn: "launcher",
-	KindBuild: "executor", KindReport: "reporter",
+	KindBuild: "executor", KindView: "executor", KindHazards: "executor", KindReport: "reporter",
 }
 
 // Owned lists for people what every member holds now: the pieces of work that it owns, and how many requests

@@ -279,7 +279,7 @@ func (s *Store) AtRest(ctx context.Context, tenant, name string) (bool, error) {
 			return false, err
 		}
 	}
-	for _, kind := range []string{KindMerge, KindRepoState, KindConfigure, KindRefetch, KindRequeue, KindArtifacts, KindEstimates, KindNodes, KindBuild, KindReport} {
+	for _, kind := range []string{KindMerge, KindRepoState, KindConfigure, KindRefetch, KindRequeue, KindArtifacts, KindEstimates, KindNodes, KindBuild, KindHazards, KindReport} {
 		all, err := Records[Request](s, RequestPrefix(kind)).List(ctx)
 		if err != nil {
 			return false, err

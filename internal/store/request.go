@@ -24,6 +24,8 @@ const (
 	KindNodes     = "nodes"     // pipeline.RequestNodes, to launchers
 	KindReturn    = "return"    // pipeline.ReturnNodes, to launchers
 	KindBuild     = "build"     // pipeline.Start, to executors
+	KindView      = "view"      // pipeline.DropView, to executors
+	KindHazards   = "hazards"   // pipeline.FindHazards, to executors
 	KindReport    = "report"    // pipeline.Report, to reporters
 )
 
@@ -108,6 +110,10 @@ func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Tim
 			}
 		case *pipeline.ReturnNodes:
 			r.Kind, r.ID = KindReturn, e.Request
+		case *pipeline.DropView:
+			r.Kind, r.ID = KindView, string(e.Buildset)
+		case *pipeline.FindHazards:
+			r.Kind, r.ID = KindHazards, e.Token
 		case *pipeline.Record:
 			r.Kind, r.ID = KindRecord, s.unique(i)
 		case *pipeline.Refetch:
