@@ -74,7 +74,7 @@ func (st *stepper) wait(it *Item, js *JobState, why string) {
 // takes none, for its children could never run otherwise.
 func (st *stepper) slots(bs *Buildset) int {
 	limit := st.limit()
-	if mending(bs) {
+	if st.s.Settings.Repair && mending(bs) {
 		limit = 1
 	}
 	if limit == 0 {
