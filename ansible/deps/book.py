@@ -21,6 +21,7 @@ from ansible.vars.plugins import get_vars_from_inventory_sources
 
 from lenient import EXTERNAL, STUBS, Loader, guard_lookups
 from names import Names, is_text_template, listed
+from nested import is_bastion, runs
 from render import PlayState, Renderer, module_name
 from says import PROBLEMS, READS, REQUEST, ROOT, Timeout, emit, first_line, limited, relative
 
@@ -47,7 +48,20 @@ class Reader:
         self.variables._hostvars = KeptHostVars(self.inventory, self.variables, self.loader)
         self.names = Names(Templar(loader=self.loader).environment)
         self.renderer = Renderer(self.loader, self.variables, self.names)
-        self.used = set()
+        self.used, self.nested = set(), []
+        self.bastion = self.find_bastion()
+
+    def find_bastion(self):
+        """The host on which Ansible runs: the one that the request names, else the only one that is called or
+        grouped so."""
+        named = REQUEST.get("bastion")
+        if named:
+            if named not in self.inventory.hosts:
+                self.inventory.add_host(named)
+            return named
+        found = [h.name for h in self.inventory.get_hosts() if h.name not in self.fresh
+                 and (is_bastion(h.name) or any(is_bastion(g.name) for g in h.get_groups()))]
+        return found[0] if len(found) == 1 else ""
 
     def load_inventory(self):
         """Sources are loaded one by one, so that one that hangs does not take the others along."""
@@ -88,7 +102,7 @@ class Reader:
             keys = self.keys(os.path.join(ROOT, path))
             if keys is not None:
                 files[path] = keys
-        emit("inventory", hosts=hosts, files=files, fresh=self.fresh)
+        emit("inventory", hosts=hosts, files=files, fresh=self.fresh, bastion=self.bastion)
 
     def keys(self, path):
         """The top-level keys of a file of variables with their lines, and what their values use."""
@@ -108,11 +122,29 @@ class Reader:
 
     # Playbooks and plays.
 
+    def read_all(self, requests, read):
+        """Reads playbooks, and those that they run in turn, each once for a job."""
+        done = set()
+        for request in requests:
+            key = (request["id"], request["path"])
+            # Those that a variable names come last: the command that runs one may say more of how.
+            if not request.get("named") or key not in done:
+                done.add(key)
+                read(request)
+            while self.nested:
+                inner = self.nested.pop(0)
+                key = (inner["id"], inner["path"])
+                if key not in done:
+                    done.add(key)
+                    read(inner)
+
     def read(self, request):
-        PROBLEMS.playbook = request["id"]
+        # What a playbook that many jobs share hides is said once, and leaves no job in doubt.
+        PROBLEMS.playbook = "" if request.get("outer") else request["id"]
         READS.files.clear()
         EXTERNAL.clear()
         self.used, self.request = set(), request
+        self.limit_hosts(request.get("limit"))
         path = os.path.join(ROOT, request["path"])
         self.variables._extra_vars = dict(request.get("vars") or {})
         self.loader.set_basedir(ROOT)
@@ -128,8 +160,20 @@ class Reader:
             PROBLEMS.add(first_line(e), pos[0] if pos else path, pos[1] if pos else 0)
         except RecursionError:
             PROBLEMS.add("the content includes itself", path)
+        self.limit_hosts(None)
         emit("playbook", id=request["id"], path=request["path"], reads=READS.files, uses=sorted(self.used),
-             external=sorted(set(EXTERNAL)), ok=ok)
+             external=[] if request.get("outer") else sorted(set(EXTERNAL)), ok=ok, **self.whose())
+
+    def whose(self):
+        """Whether what is being read runs on a bastion, by which host's Ansible; outer: it is what runs that."""
+        return {key: self.request[key] for key in ("inner", "outer", "controller") if self.request.get(key)}
+
+    def limit_hosts(self, pattern):
+        try:
+            self.inventory.subset(pattern)
+        except AnsibleError as e:
+            PROBLEMS.add(f"--limit {pattern}: {first_line(e)}")
+            self.inventory.subset(None)
 
     def playbook(self, path):
         READS.add(path, "playbook")
@@ -183,8 +227,12 @@ class Reader:
         # With a nodeset, its nodes are all hosts that there are; nodes of other jobs are nowhere else.
         found = [h for h in self.inventory.get_hosts(pattern)
                  if h.name in ("localhost", *self.added) or (h.name in nodes if nodes else h.name not in self.fresh)]
+        text = pattern if isinstance(pattern, str) else ":".join(pattern)
+        if not found and self.bastion and not self.request.get("inner") and is_bastion(text):
+            # A role of another repository adds it.
+            return [self.inventory.get_host(self.bastion)]
         if not found:
-            PROBLEMS.add(f"no host of the inventory matches {pattern if isinstance(pattern, str) else ':'.join(pattern)}")
+            PROBLEMS.add(f"no host of the inventory matches {text}")
         return found
 
     def handlers(self, blocks, state):
@@ -235,7 +283,7 @@ class Reader:
         READS.add(file, "tasks")
         if task._role and not task._role._role_path.startswith(STUBS):
             self.role_files(task._role)
-        if task.action == "meta" or task.action.endswith(".meta") or "never" in task.tags:
+        if task.action == "meta" or task.action.endswith(".meta") or not self.wanted(task, state):
             return
         names = self.task_names(task)
         if task.run_once and state.hosts:
@@ -258,11 +306,20 @@ class Reader:
             state.late.add(task.register)
         for rendered, hosts in out.values():
             self.after(task, state, rendered, hosts)
-            emit("task", playbook=self.request["id"], play=state.play.get_name(), name=task.get_name().replace(f"{STUBS}/", ""),
+            emit("task", playbook=self.request["id"], **self.whose(), play=state.play.get_name(), name=task.get_name().replace(f"{STUBS}/", ""),
                  module=module_name(task), hosts=[h.name for h in hosts], file=relative(file) if not file.startswith(STUBS) else "",
                  line=line, role=task._role.get_name() if task._role else "", handler=state.handler or isinstance(task, Handler),
                  tolerant=bool(task.ignore_errors) or any(str(f).lower() == "false" for f in listed(task.failed_when)),
                  **rendered)
+
+    def wanted(self, task, state):
+        """Whether its tags are among those that are run."""
+        tags = self.request.get("tags") or ["all"]
+        skipped = self.request.get("skip_tags") or []
+        try:
+            return task.evaluate_tags(tags, skipped, state.base.get(state.hosts[0].name, {}) if state.hosts else {})
+        except AnsibleError:
+            return "never" not in task.tags
 
     def task_names(self, task):
         """The names that a task uses, which are those that it is rendered with."""
@@ -297,6 +354,8 @@ class Reader:
                     state.late.add(key)
         elif short == "add_host" and isinstance(args.get("name") or args.get("hostname"), str):
             self.add_host(args)
+        elif short in ("command", "shell", "raw"):
+            self.nested += runs(rendered, args, self.request, hosts)
         if [str(c).lower() for c in listed(task.changed_when)] == ["false"]:
             return
         for name in listed(task.notify):
@@ -361,7 +420,7 @@ class Reader:
                     self.block(block, state, depth + 1, loose)
                 return
             path = ""
-            for base in [os.path.dirname(file), *[os.path.join(p, "tasks") for p in task.get_search_path()], *task.get_search_path()]:
+            for base in [os.path.dirname(file), *[os.path.join(p, "tasks") for p in task.get_search_path()], *task.get_search_path(), self.loader.get_basedir()]:
                 if os.path.isfile(os.path.join(base, target)):
                     path = os.path.join(base, target)
                     break

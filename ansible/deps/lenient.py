@@ -73,13 +73,10 @@ RoleDefinition._load_role_path = lenient_role(RoleDefinition._load_role_path)
 
 def add_plugins():
     """The repository may keep plugins where an installed ansible.cfg, which is not here, would find them."""
-    kinds = {"inventory_plugins": plugins.inventory_loader, "filter_plugins": plugins.filter_loader,
-             "test_plugins": plugins.test_loader, "lookup_plugins": plugins.lookup_loader,
-             "action_plugins": plugins.action_loader, "library": plugins.module_loader}
-    for folder in (REQUEST.get("plugins") or []):
-        loader = kinds.get(os.path.basename(folder))
-        if loader is not None:
-            loader.add_directory(os.path.join(ROOT, folder))
+    loaders = {"inventory": plugins.inventory_loader, "filter": plugins.filter_loader, "test": plugins.test_loader,
+               "lookup": plugins.lookup_loader, "action": plugins.action_loader, "modules": plugins.module_loader}
+    for folder, kind in sorted((REQUEST.get("plugins") or {}).items()):
+        loaders[kind].add_directory(os.path.join(ROOT, folder))
 
 
 def keep_compiled(original):

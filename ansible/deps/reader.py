@@ -3,13 +3,19 @@
 Standard input: one JSON object,
 
     {"root": "/checkout", "config": "ansible.cfg", "inventory": ["inventory/hosts.yaml"],
-     "hosts": {"bridge": ["group"]}, "plugins": ["playbooks/filter_plugins"],
+     "hosts": {"bridge": ["group"]}, "plugins": {"playbooks/filter_plugins": "filter"},
      "variables": ["group_vars/all.yaml"], "inventory_seconds": 20, "seconds": 60,
-     "playbooks": [{"id": "job-a", "path": "playbooks/a.yaml", "vars": {}, "nodes": ["bridge"]}]}
+     "bastion": "bridge01",
+     "playbooks": [{"id": "job-a", "path": "playbooks/a.yaml", "vars": {}, "nodes": ["bridge"], "outer": true},
+                   {"id": "job-a", "path": "playbooks/service.yaml", "inner": true, "named": true}]}
+
+An outer playbook only runs others on a bastion; an inner one is run there. Playbooks that a command is seen to
+run are read as inner ones by themselves; named ones only where none was seen to run them.
 
 Standard output, one object a line, each with a "kind":
 
-    inventory   hosts with their groups; keys of the files of variables; which of "hosts" it did not have
+    inventory   hosts with their groups; keys of the files of variables; which of "hosts" it did not have; the
+                bastion
     play        the pattern of hosts of a play, and the hosts that it selects
     task        one task with rendered arguments, for the hosts for which they are the same; what the
                 files say that it lays down
@@ -66,13 +72,16 @@ def main():
     add_plugins()
     reader = Reader()
     reader.tell_inventory()
-    for request in (REQUEST.get("playbooks") or []):
+
+    def read(request):
         try:
             reader.read(request)
         except Exception as e:  # one playbook must not take the others along
             print(traceback.format_exc(), file=sys.stderr)
             PROBLEMS.add(f"reading stopped: {type(e).__name__}: {first_line(e)}")
-            emit("playbook", id=request["id"], path=request["path"], reads={}, uses=[], external=[], ok=False)
+            emit("playbook", id=request["id"], path=request["path"], reads={}, uses=[], external=[], ok=False, **reader.whose())
+
+    reader.read_all(REQUEST.get("playbooks") or [], read)
     emit("end")
 
 

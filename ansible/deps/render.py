@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 from ansible import constants as C
 from ansible.errors import AnsibleError
@@ -212,7 +213,18 @@ class Renderer:
                 raise Late(f"{late} is known only while it runs")
             return plain(templar.template(raw, fail_on_undefined=True))
         except Exception as e:  # filters raise whatever they like
-            return {"unknown": first_line(e), "raw": str(raw)}
+            return {"unknown": first_line(e), "raw": str(raw), "partial": self.partial(raw, templar, variables, state)}
+
+    def partial(self, raw, templar, variables, state):
+        """A text of which the expressions that can be rendered are: the others are left out."""
+        def one(match):
+            if self.late(self.names.of(match[0])[0], variables, state):
+                return ""
+            try:
+                return str(templar.template(match[0], fail_on_undefined=True))
+            except Exception:
+                return ""
+        return re.sub(r"\{\{.*?\}\}", one, raw, flags=re.S)
 
     # Files that tasks send.
 

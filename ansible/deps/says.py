@@ -83,6 +83,7 @@ def first_line(e):
         if line.startswith("Syntax Error while loading YAML"):
             more = text.split(line, 1)[1].strip().splitlines()
             return line.rstrip(".") + (f": {more[0].strip()}" if more else "")
-    # Ansible says the same again for each level that it went through.
+    # Ansible says the same again for each level that it went through, the text of the template before it.
     parts = text.splitlines()[0].rstrip(". ").split(". ")
+    parts = [p for i, p in enumerate(parts) if not any(q != p and p.endswith(": " + q) for q in parts[i + 1:])]
     return ". ".join(dict.fromkeys(parts))

@@ -41,9 +41,11 @@ type builder struct {
 }
 
 // place finds the host that a name in a task means; empty where it is private to the build.
-func (b *builder) place(host string) string {
+func (b *builder) place(t *Task, host string) string {
 	if host == "localhost" || host == "127.0.0.1" || host == "::1" {
-		host = b.job.Controller
+		if host = ""; t.Inner || b.job.Inner && !t.Outer {
+			host = b.job.Controller
+		}
 	}
 	if slices.Contains(b.Fresh, host) {
 		return ""
@@ -65,7 +67,7 @@ func (b *builder) where(t *Task) (hosts []string, ok bool) {
 		return nil, false
 	}
 	for _, n := range names {
-		if h := b.place(n); h != "" && !slices.Contains(hosts, h) {
+		if h := b.place(t, n); h != "" && !slices.Contains(hosts, h) {
 			hosts = append(hosts, h)
 		}
 	}
@@ -104,6 +106,11 @@ func (b *builder) task(t *Task) {
 		for _, x := range b.table.of(t, hosts) {
 			b.follow(x)
 		}
+		if b.table.name(t.Module) == "pip" && slices.Contains(packages(t), "ansible") {
+			for _, h := range hosts {
+				b.add(Access{Resource: Resource{Service, h, "ansible"}, Verb: Write, Task: t, Weak: true})
+			}
+		}
 		for _, h := range hosts {
 			b.contents(t, h)
 		}
@@ -122,7 +129,7 @@ func (b *builder) sent(t *Task) {
 	if remote := fmt.Sprint(t.Args["remote_src"]); remote == "true" || remote == "yes" || len(t.Sources) > 0 {
 		return
 	}
-	host := b.place("localhost")
+	host := b.place(t, "localhost")
 	for _, src := range slices.Concat(lookup(t.Args, "src"), lookup(t.Args, "file")) {
 		if strings.HasPrefix(src, "/") && host != "" {
 			b.add(Access{Resource: Resource{File, host, src}, Verb: Read, Task: t})
@@ -181,8 +188,8 @@ func zoneOf(file string) string {
 	return ""
 }
 
-// dockers are packages that bring the service docker.
-var dockers = []string{"docker-ce", "docker.io", "docker-engine", "moby-engine", "docker"}
+// brings has packages that bring what goes by another name.
+var brings = map[string]string{"docker-ce": "docker", "docker.io": "docker", "docker-engine": "docker", "moby-engine": "docker", "ansible-core": "ansible"}
 
 func packages(t *Task) []string {
 	if s, _ := t.Args["state"].(string); s == "absent" || s == "removed" {
@@ -193,9 +200,8 @@ func packages(t *Task) []string {
 		for _, n := range lookup(t.Args, key) {
 			for one := range strings.SplitSeq(n, ",") {
 				one, _, _ = strings.Cut(strings.TrimSpace(one), "=")
-				if slices.Contains(dockers, one) {
-					one = "docker"
-				}
+				one = strings.TrimRight(one, "<>~!")
+				one = cmp.Or(brings[one], one)
 				if one != "" && !strings.ContainsAny(one, "/ ") {
 					out = append(out, one)
 				}
@@ -318,7 +324,7 @@ func volumes(args map[string]any) [][2]string {
 
 // lookups are made on the controller.
 func (b *builder) lookups(t *Task) {
-	host := b.place("localhost")
+	host := b.place(t, "localhost")
 	for _, l := range t.Lookups {
 		kind, arg, _ := strings.Cut(l, " ")
 		kind = kind[strings.LastIndexByte(kind, '.')+1:]

@@ -91,6 +91,10 @@ type Analysis struct {
 	written map[string]map[Resource]bool
 	// names says which host a name leads to.
 	names map[string]string
+	// arounds are what jobs do to the same through the playbook that runs theirs.
+	arounds map[Resource]*around
+	// outer has the jobs that share each task of such playbooks.
+	outer map[Place][]string
 	// inputsOf keeps what inputs found.
 	inputsOf map[string]map[string]string
 }
@@ -126,14 +130,18 @@ func (a *Analysis) unknown(j *Job) {
 		return
 	}
 	seen := map[string]bool{}
-	note := func(at Place, text string) {
-		if !seen[text] {
-			seen[text] = true
-			a.Unknown = append(a.Unknown, Problem{Job: j.Name, At: at, Text: text})
-		}
-	}
 	for i := range j.Tasks {
 		t := &j.Tasks[i]
+		note := func(at Place, text string) {
+			p := Problem{Job: j.Name, At: at, Text: text}
+			if t.Outer {
+				p.Job = "" // of the playbook that many share: said once
+			}
+			if !seen[text] && !slices.Contains(a.Unknown, p) {
+				seen[text] = true
+				a.Unknown = append(a.Unknown, p)
+			}
+		}
 		if !a.table.Knows(t.Module) {
 			note(t.At, "what module "+t.Module+" touches is not known; say it in gozer.yaml")
 		}

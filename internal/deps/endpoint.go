@@ -23,6 +23,12 @@ func (a *Analysis) endpoints() {
 			}
 		}
 	}
+	for _, h := range a.implied() {
+		at := served{h.Host, h.Name}
+		if len(serves[at]) == 0 {
+			serves[at] = []hit{h}
+		}
+	}
 	for _, j := range a.Jobs {
 		for _, y := range a.access[j.Name] {
 			if y.Kind != Endpoint || y.Verb != Contact {
@@ -51,11 +57,46 @@ func (a *Analysis) endpoints() {
 	}
 }
 
+// implied are endpoints of which only this tells: a job that sets something up on a host waits there until it
+// answers, and no other job that does so asks for it. Containers with the network of their host say no ports.
+func (a *Analysis) implied() []hit {
+	found := map[Resource][]hit{}
+	for _, j := range a.Jobs {
+		sets := map[string]bool{}
+		for _, x := range a.access[j.Name] {
+			if (x.Kind == Container || x.Kind == Service) && x.Verb == Write {
+				sets[x.Host] = true
+			}
+		}
+		for _, y := range a.access[j.Name] {
+			if y.Kind != Endpoint || y.Verb != Contact || !sets[y.Host] || !itself(y.Detail) && y.Detail != y.Host {
+				continue
+			}
+			r := y.Resource
+			if !slices.ContainsFunc(found[r], func(h hit) bool { return h.job == j.Name }) {
+				y.Verb, y.Weak, y.Sure, y.Names = Serve, true, false, nil
+				found[r] = append(found[r], hit{j.Name, y})
+			}
+		}
+	}
+	var out []hit
+	for _, list := range found {
+		if len(list) == 1 {
+			out = append(out, list[0])
+		}
+	}
+	return out
+}
+
+func itself(name string) bool {
+	return name == "localhost" || strings.HasPrefix(name, "127.") || name == "::1"
+}
+
 // reach finds the host that a request leads to, and how sure that is. A name that only begins as a host
 // does may be somewhere else.
 func (a *Analysis) reach(y Access) (string, Confidence) {
 	name := y.Detail
-	if name == "localhost" || strings.HasPrefix(name, "127.") || name == "::1" {
+	if itself(name) {
 		return y.Host, Medium
 	}
 	if _, ok := a.Hosts[name]; ok {

@@ -75,7 +75,8 @@ func (a *Analysis) Audit(o AuditOptions) *Audit {
 			}
 		}
 		found = append(found, a.missing(p)...)
-		found = append(found, a.collisions(p)...)
+		found = append(found, a.collisions(p, o.Today)...)
+		found = append(found, a.wrappers(p)...)
 		found = append(found, a.idle(p)...)
 		found = append(found, a.softNowhere(p)...)
 		found = append(found, a.cycle(p)...)
@@ -213,45 +214,6 @@ func (a *Analysis) pairs(p *Pipeline, kind EdgeKind) [][]Edge {
 		out[i] = append(out[i], e)
 	}
 	return out
-}
-
-// collisions are mutexes that the pipeline does not keep: neither by order nor by a semaphore for one.
-func (a *Analysis) collisions(p *Pipeline) []Finding {
-	var out []Finding
-	for _, pair := range a.pairs(p, Mutex) {
-		e := pair[0]
-		if p.Before(e.First, e.Then) || p.Before(e.Then, e.First) || a.share(p.Member(e.First), p.Member(e.Then)) {
-			continue
-		}
-		out = append(out, Finding{Rule: e.Rule, Level: levelOf(e), Severity: e.Severity, Confidence: e.Confidence, Pipelines: []string{p.Name},
-			Jobs: []string{e.First, e.Then}, At: e.At[0], Also: []Place{e.At[1]}, Edges: pair,
-			Text: fmt.Sprintf("%s and %s may run at once: %s", e.First, e.Then, e.Text),
-			Fix:  fmt.Sprintf("give both a semaphore for one, say %s", mutexName(e.Resource))})
-	}
-	return out
-}
-
-func (a *Analysis) share(x, y *Member) bool {
-	for _, s := range x.Semaphores {
-		if slices.Contains(y.Semaphores, s) && max(1, a.Semaphores[s]) == 1 {
-			return true
-		}
-	}
-	return false
-}
-
-// mutexName makes a name for a semaphore of a resource.
-func mutexName(r Resource) string {
-	name := strings.Trim(strings.Map(func(c rune) rune {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' {
-			return c
-		}
-		return '-'
-	}, strings.ToLower(r.Host+"-"+r.Kind+"-"+r.Name)), "-")
-	for strings.Contains(name, "--") {
-		name = strings.ReplaceAll(name, "--", "-")
-	}
-	return name
 }
 
 // idle are declared edges for which nothing speaks, or that others imply.

@@ -52,6 +52,9 @@ func (a *Analysis) infer() {
 	for _, hits := range met {
 		pairs(hits, hits, a.meet)
 	}
+	for _, hits := range trees {
+		pairs(hits, hits, func(m meeting) { a.sharedWrapper(m) })
+	}
 	for _, h := range reads {
 		for dir := path.Dir(h.Name); !shared(dir); dir = path.Dir(dir) {
 			if found := trees[Resource{File, h.Host, dir}]; len(found) > 0 {
@@ -122,6 +125,9 @@ func (a *Analysis) directories(met map[Resource][]hit) {
 
 // meet applies the rules on pairs of accesses to one resource. It is called for both directions.
 func (a *Analysis) meet(m meeting) {
+	if a.sharedWrapper(m) {
+		return
+	}
 	switch m.x.Kind {
 	case File:
 		a.files(m)
@@ -228,6 +234,9 @@ func known(tasks ...*Task) bool {
 
 // tree is R2 (a read below a directory that the other fills, or makes) and R4b (a write there).
 func (a *Analysis) tree(m meeting) {
+	if a.sharedWrapper(m) {
+		return
+	}
 	x, y := m.x, m.y
 	switch {
 	case y.Verb == Read && !a.also(m.b, y.Resource):
@@ -314,16 +323,22 @@ func (a *Analysis) exclusive(m meeting) {
 	if m.a > m.b || m.x.Verb == Read || m.y.Verb == Read {
 		return
 	}
-	cure := ""
-	if m.x.Kind == PackageManager && waits(m.x.Task) && waits(m.y.Task) {
-		// Both wait by themselves: nothing breaks, one only takes longer.
-		a.mutex("R5", Low, Torn, m, "both use %s, and both wait for it by lock_timeout", m.x.Resource)
+	x, y := m.x, m.y
+	if x.Kind == Firewall {
+		a.mutex("R5", certain(High, x, y), Torn, m, "both use %s", x.Resource)
 		return
 	}
-	if m.x.Kind == PackageManager {
-		cure = "; lock_timeout on the tasks would make them wait by themselves"
+	switch {
+	case same(x.Task, y.Task):
+		// Whoever comes second finds it installed.
+		a.mutex("R5", Low, Torn, m, "both use %s, and for the same", x.Resource)
+	case waits(x.Task) && waits(y.Task):
+		// Both wait by themselves: nothing breaks, one only takes longer.
+		a.mutex("R5", Low, Torn, m, "both use %s, and both wait for it by lock_timeout", x.Resource)
+	default:
+		// It waits for a while by itself: only where the other takes longer does it fail.
+		a.mutex("R5", Medium, Torn, m, "both use %s%s", x.Resource, waiting)
 	}
-	a.mutex("R5", certain(High, m.x, m.y), Torn, m, "both use %s%s", m.x.Resource, cure)
 }
 
 func waits(t *Task) bool {

@@ -80,7 +80,7 @@ func (a *Analysis) enforce(p *Pipeline, plan timeline.Plan) timeline.Plan {
 // pair.
 func (a *Analysis) Lacking(p *Pipeline) []Edge {
 	var out []Edge
-	for _, f := range slices.Concat(a.missing(p), a.collisions(p)) {
+	for _, f := range slices.Concat(a.missing(p), a.colliding(p)) {
 		if e := f.Edges[0]; e.Enforced() && a.waiver(f, "") == nil {
 			out = append(out, e)
 		}

@@ -81,6 +81,8 @@ type Job struct {
 	Plays    []Play
 	// Reads are the files of the repository that the content comes from, and as what.
 	Reads map[string]string
+	// Around are files of what runs its playbooks on a bastion.
+	Around map[string]string
 	// Uses are the names of variables that occur.
 	Uses []string
 	// External are roles that are not in the repository.
@@ -130,6 +132,8 @@ type Task struct {
 	Guarded  bool
 	Tolerant bool
 	Lookups  []string
+	// Inner: it is run by the Ansible of the job's Controller; Outer: it is part of what runs that there.
+	Inner, Outer bool
 	// Local: it runs on the controller, whatever its hosts. User is who runs it, where that is said.
 	Local bool
 	User  string

@@ -80,14 +80,40 @@ func (a *Analysis) samePlaybook() {
 				}
 				// With other variables it may be other work: a playbook for all services, say.
 				conf, text := High, "both run "+p
-				if x.Vars != y.Vars {
+				switch {
+				case x.Vars != y.Vars:
 					conf, text = Low, text+", with other variables"
+				case !a.meetSomewhere(x, y):
+					continue
 				}
 				a.Edges = append(a.Edges, Edge{Kind: Mutex, First: min(x.Name, y.Name), Then: max(x.Name, y.Name), Rule: "R8", Confidence: conf, Severity: Torn,
 					Resource: Resource{Kind: "playbook", Name: p}, Text: text, At: [2]Place{x.At, y.At}})
 			}
 		}
 	}
+}
+
+// meetSomewhere reports whether two jobs have tasks on the same host, or tasks of which it is not known where.
+func (a *Analysis) meetSomewhere(x, y *Job) bool {
+	hosts := map[string]bool{}
+	for i, j := range []*Job{x, y} {
+		b := &builder{Analysis: a, job: j}
+		for k := range j.Tasks {
+			t := &j.Tasks[k]
+			list, ok := b.where(t)
+			if !ok {
+				return true
+			}
+			for _, h := range list {
+				if i == 0 {
+					hosts[h] = true
+				} else if hosts[h] {
+					return true
+				}
+			}
+		}
+	}
+	return len(x.Tasks) == 0 || len(y.Tasks) == 0
 }
 
 // external is R13: two jobs that use the same role from elsewhere on the same host conflict, until it is
@@ -104,7 +130,7 @@ func (a *Analysis) external() {
 		for k := range j.Tasks {
 			t := &j.Tasks[k]
 			name, _ := t.Args["name"].(string)
-			if t.Module != External || j.Private || a.table.roles[name] != nil {
+			if t.Module != External || t.Outer || j.Private || a.table.roles[name] != nil {
 				continue
 			}
 			hosts, _ := b.where(t)

@@ -209,7 +209,12 @@ func (t *Table) command(task *Task, hosts []string) []Access {
 		if strings.HasPrefix(program, "/") {
 			out = append(out, Access{Resource: Resource{File, h, program}, Verb: Read, Task: task})
 		}
-		if !harmless[path.Base(program)] {
+		for _, m := range mounted.FindAllStringSubmatch(text, -1) {
+			if elsewhere.MatchString(text) && !generic[path.Clean(m[1])] {
+				out = append(out, Access{Resource: Resource{File, h, m[1]}, Verb: Read, Task: task, Weak: true, Named: true})
+			}
+		}
+		if !harmless[path.Base(program)] && !elsewhere.MatchString(text) {
 			for _, p := range aPath.FindAllString(strings.TrimPrefix(text, program), -1) {
 				out = append(out, Access{Resource: Resource{File, h, strings.TrimSpace(p)}, Verb: Read, Task: task, Weak: true, Named: true})
 			}
@@ -219,6 +224,12 @@ func (t *Table) command(task *Task, hosts []string) []Access {
 }
 
 var redirection = regexp.MustCompile(`\d?>>?\s*(/[\w.@+/-]+)`)
+
+// elsewhere are commands whose other words name files of a container, a pod or another host.
+var elsewhere = regexp.MustCompile(`\b(?:docker|podman|nerdctl|docker-compose|docker compose|crictl|kubectl|oc)\s(?:\S+\s+)*?(?:exec|run)\b|(?:^|[\s;&|/])(?:ssh|chroot|nsenter|lxc|virsh|nspawn)\s`)
+
+// mounted is a folder of the host that such a command mounts.
+var mounted = regexp.MustCompile(`(?:-v|--volume)[ =](/[\w.@+/-]+):`)
 
 // aPath is an absolute path among the words of a command, not one that it writes to.
 var aPath = regexp.MustCompile(`(?:^|[\s=])/(?:[\w.@+-]+/)+[\w.@+-]+`)

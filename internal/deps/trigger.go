@@ -134,7 +134,7 @@ func (a *Analysis) matchers() []Finding {
 			inputs = a.inputs(j)
 		}
 		for _, m := range j.Matchers {
-			matched, useful := a.matched(m, inputs)
+			matched, useful := a.matched(m, inputs, j.Around)
 			switch {
 			case matched == 0:
 				w := written{m.At, m.Pattern}
@@ -163,11 +163,12 @@ func (a *Analysis) matchers() []Finding {
 }
 
 // matched counts the files that a matcher matches, and those of them that are inputs.
-func (a *Analysis) matched(m Matcher, inputs map[string]string) (matched, useful int) {
+func (a *Analysis) matched(m Matcher, inputs, around map[string]string) (matched, useful int) {
 	for _, f := range a.Files {
 		if m.Match(f) {
 			matched++
-			if _, ok := inputs[f]; ok {
+			_, ok := inputs[f]
+			if _, too := around[f]; ok || too {
 				useful++
 			}
 		}

@@ -104,13 +104,25 @@ func (c *checkout) variableFiles() []string {
 	return out
 }
 
-// plugins are the folders of plugins and modules, wherever they are.
-func (c *checkout) plugins() []string {
-	kinds := []string{"inventory_plugins", "filter_plugins", "test_plugins", "lookup_plugins", "action_plugins", "library"}
-	var out []string
+// pluginKinds are the names of folders of plugins, as a repository or a collection has them.
+var pluginKinds = map[string]string{
+	"inventory_plugins": "inventory", "filter_plugins": "filter", "test_plugins": "test", "lookup_plugins": "lookup", "action_plugins": "action", "library": "modules",
+	"plugins/inventory": "inventory", "plugins/filter": "filter", "plugins/test": "test", "plugins/lookup": "lookup", "plugins/action": "action", "plugins/modules": "modules",
+}
+
+// plugins are the folders of plugins and modules with their kinds, wherever they are: the ansible.cfg that says
+// so may be installed on the bastion only.
+func (c *checkout) plugins() map[string]string {
+	out := map[string]string{}
 	for _, f := range c.files {
-		if dir := path.Dir(f); slices.Contains(kinds, path.Base(dir)) && strings.HasSuffix(f, ".py") && !slices.Contains(out, dir) {
-			out = append(out, dir)
+		if !strings.HasSuffix(f, ".py") {
+			continue
+		}
+		dir := path.Dir(f)
+		for _, name := range []string{path.Base(dir), path.Join(path.Base(path.Dir(dir)), path.Base(dir))} {
+			if kind := pluginKinds[name]; kind != "" {
+				out[dir] = kind
+			}
 		}
 	}
 	return out

@@ -2,10 +2,11 @@ package read
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/gozer-ci/gozer/internal/deps"
 )
@@ -43,6 +44,11 @@ type line struct {
 	Contents []deps.Content
 	Lookups  []string
 	Loop     any
+	Path     string
+	// Inner: it runs on a bastion, by the Ansible of the host Controller; Outer: it is what runs that.
+	Inner, Outer bool
+	Controller   string
+	Bastion      string
 }
 
 // take puts the lines into the repository.
@@ -64,7 +70,7 @@ func takeLine(r *deps.Repo, l *line) error {
 	at := deps.Place{File: l.File, Line: l.Line}
 	switch l.Kind {
 	case "inventory":
-		r.Variables, r.Fresh = l.Files, l.Fresh
+		r.Variables, r.Fresh, r.Settings.Bastion = l.Files, l.Fresh, l.Bastion
 		return json.Unmarshal(l.Hosts, &r.Hosts)
 	case "problem":
 		if l.Fatal {
@@ -95,7 +101,7 @@ func takeTask(r *deps.Repo, l *line, at deps.Place) error {
 	}
 	at.Task = l.Name
 	j.Tasks = append(j.Tasks, deps.Task{Name: l.Name, Module: l.Module, Args: l.Args, Role: l.Role, At: at, Handler: l.Handler, Delegate: l.Delegate,
-		Guarded: l.Guarded, Tolerant: l.Tolerant, Lookups: l.Lookups, Local: l.Local, User: l.User, Folder: l.Folder, Sources: l.Sources, Contents: l.Contents})
+		Guarded: l.Guarded, Tolerant: l.Tolerant, Lookups: l.Lookups, Local: l.Local, User: l.User, Folder: l.Folder, Sources: l.Sources, Contents: l.Contents, Inner: l.Inner, Outer: l.Outer})
 	return json.Unmarshal(l.Hosts, &j.Tasks[len(j.Tasks)-1].Hosts)
 }
 
@@ -104,11 +110,16 @@ func takePlaybook(r *deps.Repo, l *line) {
 	if j == nil {
 		return
 	}
-	if j.Reads == nil {
-		j.Reads = map[string]string{}
+	into := &j.Reads
+	if l.Outer {
+		into = &j.Around
 	}
-	for f, why := range l.Reads {
-		j.Reads[f] = why
+	if *into == nil {
+		*into = map[string]string{}
+	}
+	maps.Copy(*into, l.Reads)
+	if l.Outer {
+		return
 	}
 	for _, name := range l.Uses {
 		if !slices.Contains(j.Uses, name) {
@@ -121,43 +132,42 @@ func takePlaybook(r *deps.Repo, l *line) {
 		}
 	}
 	j.Partial = j.Partial || !l.OK
+	if !l.Inner {
+		return
+	}
+	if !j.Inner {
+		// What its own playbook does is to run this one.
+		j.Inner, j.Playbooks = true, nil
+		for i := range j.Tasks {
+			j.Tasks[i].Outer = !j.Tasks[i].Inner
+		}
+	}
+	if !slices.Contains(j.Playbooks, l.Path) {
+		j.Playbooks = append(j.Playbooks, l.Path)
+	}
+	if l.Controller != "" {
+		j.Controller = l.Controller
+	}
 }
 
 // settle finds what is private to a build: nodes that the inventory does not have are made for it, and so
 // is what a playbook does there that a job runs on such nodes.
 func settle(r *deps.Repo) {
-	bastion := bastion(r)
 	for i := range r.Jobs {
 		j := &r.Jobs[i]
 		if !j.Inner {
 			continue
 		}
-		j.Controller = bastion
 		for _, n := range j.Nodes {
 			if slices.Contains(r.Fresh, n) {
 				j.Private = true
-			} else if len(j.Nodes) == 1 {
+			} else if len(j.Nodes) == 1 && j.Controller == "" {
 				j.Controller = n
 			}
 		}
-	}
-}
-
-// bastion finds the host on which Ansible runs: the one that the settings name, or the only one that is
-// called or grouped so; else a name that no host has.
-func bastion(r *deps.Repo) string {
-	if r.Settings.Bastion != "" {
-		return r.Settings.Bastion
-	}
-	called := func(name string) bool { return strings.Contains(name, "bastion") || strings.HasPrefix(name, "bridge") }
-	var found []string
-	for host, groups := range r.Hosts {
-		if called(host) || slices.ContainsFunc(groups, called) {
-			found = append(found, host)
+		if j.Controller == "" {
+			// A name that no host has, where none is known.
+			j.Controller = cmp.Or(r.Settings.Bastion, "the-bastion")
 		}
 	}
-	if len(found) == 1 {
-		return found[0]
-	}
-	return "the-bastion"
 }

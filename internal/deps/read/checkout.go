@@ -125,6 +125,7 @@ type effective struct {
 	matchers []deps.Matcher
 	after    []deps.Dependency
 	held     []string
+	secrets  []string
 	abstract bool
 	text     string
 	at       deps.Place
@@ -177,6 +178,11 @@ func (c *checkout) apply(e *effective, d placed) {
 		}
 		for _, x := range d.Dependencies.Value {
 			e.after = append(e.after, deps.Dependency{Job: x.Name, Soft: x.Soft})
+		}
+	}
+	for _, s := range d.Secrets.Value {
+		if !slices.Contains(e.secrets, s.Secret) {
+			e.secrets = append(e.secrets, s.Secret)
 		}
 	}
 	for _, s := range d.Semaphores.Value {
@@ -305,6 +311,11 @@ func (c *checkout) playbooks(e *effective) (paths []string, inner bool) {
 	if len(paths) > 0 {
 		return paths, true
 	}
+	return c.own(e), false
+}
+
+// own are the playbooks of a job itself that are in the repository.
+func (c *checkout) own(e *effective) (paths []string) {
 	for _, path := range slices.Concat(e.before, e.run) {
 		for _, full := range []string{path, path + ".yaml", path + ".yml"} {
 			if c.has(full) && isYAML(full) {
@@ -313,7 +324,7 @@ func (c *checkout) playbooks(e *effective) (paths []string, inner bool) {
 			}
 		}
 	}
-	return paths, false
+	return paths
 }
 
 // named finds the playbook that a name stands for: a path, or the end of the path of just one playbook.

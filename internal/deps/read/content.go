@@ -75,11 +75,12 @@ func Repo(ctx context.Context, o Options) (*deps.Repo, error) {
 type request struct {
 	Root             string              `json:"root"`
 	Config           string              `json:"config"`
-	Plugins          []string            `json:"plugins"`
+	Plugins          map[string]string   `json:"plugins"`
 	Variables        []string            `json:"variables"`
 	Inventory        []string            `json:"inventory"`
 	Hosts            map[string][]string `json:"hosts"`
 	InventorySeconds int                 `json:"inventory_seconds"`
+	Bastion          string              `json:"bastion"`
 	Playbooks        []playbook          `json:"playbooks"`
 }
 
@@ -89,6 +90,10 @@ type playbook struct {
 	Vars map[string]any `json:"vars"`
 	// Nodes are all hosts that there are, where a job has a nodeset; the repository's inventory else.
 	Nodes []string `json:"nodes"`
+	// Outer: it only runs another on a bastion. Inner: it is run there; Named: as a variable says.
+	Outer bool `json:"outer,omitempty"`
+	Inner bool `json:"inner,omitempty"`
+	Named bool `json:"named,omitempty"`
 }
 
 // request adds the jobs that run playbooks to r, and asks for their content.
@@ -97,7 +102,7 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 	if limit == 0 {
 		limit = 20 * time.Second
 	}
-	q := request{Root: c.root, Config: c.ansibleConfig(), Plugins: c.plugins(), Variables: c.variableFiles(), Inventory: r.Inventory, Hosts: map[string][]string{}, InventorySeconds: int(limit.Seconds())}
+	q := request{Root: c.root, Config: c.ansibleConfig(), Plugins: c.plugins(), Variables: c.variableFiles(), Inventory: r.Inventory, Hosts: map[string][]string{}, InventorySeconds: int(limit.Seconds()), Bastion: r.Settings.Bastion}
 	used := map[string]bool{}
 	for _, p := range r.Pipelines {
 		for _, m := range p.Members {
@@ -118,7 +123,7 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 			r.Jobs = append(r.Jobs, deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Matchers: e.matchers, Elsewhere: why, Partial: true})
 			continue
 		}
-		j := deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers, Inner: inner, Vars: text(e.vars)}
+		j := deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers, Inner: inner, Vars: text([]any{e.vars, e.secrets})}
 		for _, n := range e.nodes {
 			j.Nodes = append(j.Nodes, n.Names...)
 			for _, host := range n.Names {
@@ -126,12 +131,13 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 			}
 		}
 		r.Jobs = append(r.Jobs, j)
+		for _, path := range c.own(e) {
+			q.Playbooks = append(q.Playbooks, playbook{ID: name, Path: path, Vars: e.vars, Nodes: j.Nodes, Outer: inner})
+		}
 		for _, path := range paths {
-			p := playbook{ID: name, Path: path, Vars: map[string]any{}}
-			if !inner {
-				p.Vars, p.Nodes = e.vars, j.Nodes
+			if inner {
+				q.Playbooks = append(q.Playbooks, playbook{ID: name, Path: path, Vars: map[string]any{}, Inner: true, Named: true})
 			}
-			q.Playbooks = append(q.Playbooks, p)
 		}
 	}
 	return q

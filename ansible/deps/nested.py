@@ -1,0 +1,98 @@
+"""Finds the playbooks that commands run in turn, as a job does that runs one on a bastion."""
+
+import os
+import re
+import shlex
+
+from says import ROOT
+
+# Options of ansible-playbook that take a value; those that say what is run are kept.
+TAKES = {"-i", "--inventory", "-e", "--extra-vars", "-l", "--limit", "-t", "--tags", "--skip-tags", "-f", "--forks", "-u", "--user", "-c", "--connection",
+         "-M", "--module-path", "-T", "--timeout", "--start-at-task", "--vault-id", "--vault-password-file", "--private-key", "--key-file",
+         "--ssh-common-args", "--ssh-extra-args", "--become-method", "--become-user"}
+KEPT = {"-l": "limit", "--limit": "limit", "-t": "tags", "--tags": "tags", "--skip-tags": "skip_tags", "-e": "vars", "--extra-vars": "vars"}
+PLAYS = re.compile(r"^(- |  )(hosts|import_playbook|ansible\.builtin\.import_playbook):", re.M)
+
+
+def is_bastion(name):
+    return "bastion" in name or name.startswith("bridge")
+
+
+def runs(rendered, args, request, hosts):
+    """Requests for the playbooks that a command names, with its limits, tags and variables."""
+    text = args.get("_raw_params") or args.get("cmd") or args.get("argv") or ""
+    if isinstance(text, dict):
+        text = text.get("partial") or ""
+    words = [str(w.get("partial", "") if isinstance(w, dict) else w) for w in text] if isinstance(text, list) else split(str(text))
+    out = []
+    for at, word in enumerate(words):
+        if os.path.basename(word) != "ansible-playbook":
+            continue
+        books, options = parse(words[at + 1:])
+        if options.pop("check", False):
+            continue
+        folder = args.get("chdir") if isinstance(args.get("chdir"), str) else ""
+        for book in books:
+            path = in_repository(book, folder)
+            if path and hosts:
+                controller = rendered.get("delegate_to") if isinstance(rendered.get("delegate_to"), str) else hosts[0].name
+                where = {} if controller in ("localhost", "127.0.0.1") else {"inner": True, "controller": controller}
+                if not where:
+                    where = {"inner": bool(request.get("inner")), "controller": request.get("controller", "")}
+                out.append({"id": request["id"], "path": path, **where, **options})
+    return out
+
+
+def split(text):
+    try:
+        return shlex.split(text.replace("\n", " ; "))
+    except ValueError:
+        return text.split()
+
+
+def parse(words):
+    """The playbooks and the options of one call, up to where the shell goes on."""
+    books, options, todo = [], {}, list(words)
+    while todo:
+        word = todo.pop(0)
+        if re.match(r"^\d?[<>|&;]", word) or word in ("then", "fi"):
+            break
+        name, _, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if name in TAKES:
+            value = value or (todo.pop(0) if todo else "")
+            keep(options, KEPT.get(name), value)
+        elif name in ("-C", "--check", "--syntax-check", "--list-tasks", "--list-hosts"):
+            options["check"] = True
+        elif not word.startswith("-") and word.rstrip(";").endswith((".yaml", ".yml")):
+            books.append(word.rstrip(";"))
+        if word.endswith(";"):
+            break
+    return books, options
+
+
+def keep(options, name, value):
+    if name == "vars":
+        key, eq, text = value.partition("=")
+        if eq and key.isidentifier():
+            options.setdefault("vars", {})[key] = text
+    elif name == "limit":
+        options[name] = value
+    elif name:
+        options.setdefault(name, []).extend(value.split(","))
+
+
+def in_repository(path, folder):
+    """The playbook that a path on another host stands for: its longest end that is one here."""
+    for whole in (path, os.path.join(folder, path)):
+        parts = os.path.normpath(whole).lstrip("/").split("/")
+        for n in range(len(parts)):
+            end = "/".join(parts[n:])
+            found = os.path.join(ROOT, end)
+            if (len(parts) - n > 1 or len(parts) == 1 or n == 0) and os.path.isfile(found) and is_playbook(found):
+                return end
+    return ""
+
+
+def is_playbook(path):
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return bool(PLAYS.search(f.read(1 << 20)))
