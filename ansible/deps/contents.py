@@ -14,12 +14,16 @@ LISTEN = [re.compile(p, re.M | re.I) for p in (
     r"^\s*bind\s+\S*?:(\d{2,5})\b")]
 SERVER = re.compile(r"^\s*(?:server_?name|serveralias)\s+([^;\n#]+)", re.M | re.I)
 SERVING = re.compile(r"/(apache2?|httpd|nginx|haproxy|caddy|sites-(available|enabled)|vhosts?(\.d)?)(/|\.)")
+DATABASE = re.compile(r"\b(?:postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?://(?:[^/@\s\"']*@)?([\w.-]+)(?::\d+)?/([\w-]+)")
 LIMIT = 300
 
 
 def study(dest, text, raw=""):
     """What content says; raw is the template that it was made from, for line numbers."""
     out = {"dest": dest, "hash": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    databases = sorted(set(DATABASE.findall(text)))
+    if databases:
+        out["databases"] = databases
     if IMAGE.search(dest) or is_manifest(text):
         out["foreign"] = True
         return out

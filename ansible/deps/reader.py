@@ -58,7 +58,7 @@ if tuple(int(p) for p in __version__.split(".")[:2]) >= (2, 19):
     sys.exit(3)
 
 context.CLIARGS = ImmutableDict(
-    syntax=True, check=True, diff=False, verbosity=0, start_at_task=None, tags=("all",), skip_tags=(),
+    syntax=True, check=False, diff=False, verbosity=0, start_at_task=None, tags=("all",), skip_tags=(),
     connection="ssh", become=False, become_method="sudo", become_user=None, remote_user=None, forks=1,
     private_key_file=None, timeout=10, subset=None, basedir=ROOT,
 )

@@ -145,6 +145,8 @@ class Renderer:
         out = {"guarded": decided is None}
         if task.delegate_to:
             out["delegate_to"] = self.value(task.delegate_to, templar, variables, state)
+        if truth(self.value(task.check_mode, templar, variables, state)):
+            out["dry"] = True
         connection = self.value(task.connection or variables.get("ansible_connection") or "", templar, variables, state)
         if connection == "local":
             out["local"] = True

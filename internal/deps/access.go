@@ -82,7 +82,15 @@ func (b *builder) add(x Access) {
 		}
 		x.Name = path.Clean(x.Name)
 	}
-	if x.Host == "" && !hostless[x.Kind] {
+	if x.Kind == Database {
+		if h, _ := b.reach(Access{Resource: x.Resource, Detail: x.Host}); h != "" {
+			x.Host = h
+		}
+	}
+	if x.Host == "" && !hostless[x.Kind] && x.Verb != Contact {
+		return
+	}
+	if x.Task.Dry && x.Verb != Read && x.Verb != Test {
 		return
 	}
 	x.Sure = !x.Weak && !x.Task.Guarded
@@ -221,6 +229,13 @@ func (b *builder) contents(t *Task, host string) {
 		for _, port := range c.Ports {
 			at := Place{File: c.Source, Line: 1}
 			b.add(Access{Resource: Resource{Endpoint, host, port}, Verb: Serve, Task: t, Weak: true, At: at, Names: c.Names})
+		}
+		for _, d := range c.Databases {
+			at := d[0]
+			if itself(at) {
+				at = host
+			}
+			b.add(Access{Resource: Resource{Database, at, d[1]}, Verb: Read, Task: t, Weak: true, Named: true, At: Place{File: c.Source, Line: 1}})
 		}
 		if c.Foreign {
 			continue

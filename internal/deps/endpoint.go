@@ -96,6 +96,9 @@ func itself(name string) bool {
 // does may be somewhere else.
 func (a *Analysis) reach(y Access) (string, Confidence) {
 	name := y.Detail
+	if name == "" {
+		return "", Low
+	}
 	if itself(name) {
 		return y.Host, Medium
 	}

@@ -139,6 +139,8 @@ func (a *Analysis) meet(m meeting) {
 		a.accounts(m)
 	case Vault, Cloud:
 		a.remote(m)
+	case Database:
+		a.databases(m)
 	}
 }
 
@@ -187,11 +189,41 @@ func (a *Analysis) reads(m meeting, format string) {
 		format = strings.ReplaceAll(format, "reads", "names")
 	}
 	conf := certain(High, x, y)
+	if y.Named && laysUnit(y.Task) && !a.starts(m.b, y.Host) {
+		// A unit names its program; nobody needs that before somebody starts it.
+		severity, conf = Freshness, Low
+	}
 	if severity == Freshness && conf == High && (y.Verb == Test || x.Verb == Edit) {
 		// It may do without: the file is there without the line, or it only looks whether it is.
 		conf = Medium
 	}
 	a.order(cmp.Or(y.Rule, "R1"), conf, severity, m, format, m.a, x.Resource, m.b)
+}
+
+func laysUnit(t *Task) bool {
+	return slices.ContainsFunc(lookup(t.Args, "dest"), func(dest string) bool { return unitOf(dest) != "" })
+}
+
+// starts reports whether a job starts anything on a host, as far as can be seen: what its files name is read then.
+func (a *Analysis) starts(job, host string) bool {
+	return slices.ContainsFunc(a.access[job], func(x Access) bool {
+		if x.Host != host {
+			return false
+		}
+		switch x.Kind {
+		case Service:
+			return x.Verb == Restart || x.Verb == Use
+		case Container:
+			return x.Verb == Write
+		}
+		return false
+	}) || slices.ContainsFunc(a.Job(job).Tasks, func(t Task) bool {
+		switch a.table.name(t.Module) {
+		case "command", "shell", "script", "raw":
+			return slices.Contains(t.Hosts, host) || t.Delegate != nil
+		}
+		return !a.table.Knows(t.Module) && slices.Contains(t.Hosts, host)
+	})
 }
 
 // resolves reports whether what is written into /etc/hosts has the host of a URL.
@@ -212,6 +244,13 @@ func (a *Analysis) bothWrite(m meeting) {
 	x, y := m.x, m.y
 	conf := certain(High, x, y)
 	text := "both write %s"
+	if x.Verb == Edit && y.Verb == Edit {
+		// Each keeps what the other wrote, but for the moment between its reading and its writing.
+		text = "both edit %s"
+		if conf == High {
+			conf = Medium
+		}
+	}
 	switch {
 	case same(x.Task, y.Task):
 		conf, text = Low, "both write %s, and the same into it"
@@ -301,6 +340,8 @@ func (a *Analysis) services(m meeting) {
 			conf = Low
 		}
 		a.mutex("R3", conf, Outage, m, "both set up %s", x.Resource)
+	case x.Verb == Restart && y.Verb == Restart && m.a < m.b:
+		a.mutex("R3", Low, Outage, m, "both restart %s", x.Resource)
 	case x.Verb == Restart && y.Verb == Use && x.Name == "docker":
 		a.mutex("R3", Medium, Outage, m, "%s restarts %s, under which %s works", m.a, x.Resource, m.b)
 	}
@@ -356,6 +397,19 @@ func (a *Analysis) accounts(m meeting) {
 	if m.a < m.b {
 		a.mutex("R7", Low, Torn, m, "both manage %s", m.x.Resource)
 	}
+}
+
+// databases is R1 for a database: whoever works in it comes after the one that makes it.
+func (a *Analysis) databases(m meeting) {
+	x, y := m.x, m.y
+	if x.Verb != Write || absent(x.Task) || y.Verb == Write || slices.ContainsFunc(a.access[m.b], func(o Access) bool { return o.Verb == Write && o.Resource == y.Resource }) {
+		return
+	}
+	text := "%s makes %s, which %s uses"
+	if y.Named {
+		text = "%s makes %s, which %s names"
+	}
+	a.order("R1", certain(High, x, y), need(y), m, text, m.a, x.Resource, m.b)
 }
 
 // remote is R1 and R4 for secrets and objects of a cloud.

@@ -128,9 +128,10 @@ type Task struct {
 	Role     string
 	At       Place
 	Handler  bool
-	// Guarded: it has a condition. Tolerant: its failure does not count.
+	// Guarded: it has a condition. Tolerant: its failure does not count. Dry: it only looks what it would do.
 	Guarded  bool
 	Tolerant bool
+	Dry      bool
 	Lookups  []string
 	// Inner: it is run by the Ansible of the job's Controller; Outer: it is part of what runs that there.
 	Inner, Outer bool
@@ -154,6 +155,8 @@ type Content struct {
 	// Ports and Names are what a configuration of a web server listens to, or names of an /etc/hosts.
 	Ports []string `json:"ports"`
 	Names []string `json:"names"`
+	// Databases are hosts and names of databases to which it connects.
+	Databases [][2]string `json:"databases"`
 	// Foreign: its paths are those of a container.
 	Foreign bool     `json:"foreign"`
 	Compose *Compose `json:"compose"`

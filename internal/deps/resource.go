@@ -29,9 +29,10 @@ const (
 	Cloud          = "cloud"
 	DNS            = "dns"
 	Certificate    = "certificate"
+	Database       = "database"
 )
 
-var kinds = []string{File, Service, PackageManager, Firewall, Account, Container, Kubernetes, Endpoint, Vault, Cloud, DNS, Certificate}
+var kinds = []string{Database, File, Service, PackageManager, Firewall, Account, Container, Kubernetes, Endpoint, Vault, Cloud, DNS, Certificate}
 
 // hostless are the kinds that belong to no host.
 var hostless = map[string]bool{Kubernetes: true, Vault: true, Cloud: true, DNS: true}

@@ -36,9 +36,12 @@ type AccessRule struct {
 	Name []string `yaml:"name"`
 	// Port is the argument with the port of an endpoint, where the name is a host and not a URL.
 	Port []string `yaml:"port"`
+	// At is the argument that names another host than the task's, as login_host does.
+	At []string `yaml:"at"`
 	// Object: the name is that of a Kubernetes object.
 	Object    bool             `yaml:"object"`
 	If        map[string][]any `yaml:"if"`
+	Unless    map[string][]any `yaml:"unless"`
 	UnlessSet []string         `yaml:"unless_set"`
 	Weak      bool             `yaml:"weak"`
 	// Rule is the rule of edges that follow, where it is not the usual one of the kind.
@@ -155,7 +158,7 @@ func (r *AccessRule) accesses(task *Task, args map[string]any, hosts []string) [
 	if r.Object && len(hosts) == 0 {
 		hosts = []string{""} // the executor
 	}
-	if hostless[r.Kind] && !r.Object {
+	if hostless[r.Kind] && !r.Object || len(hosts) == 0 && (r.Verb == Contact || len(r.At) > 0) {
 		hosts = []string{""}
 	}
 	for _, h := range hosts {
@@ -238,8 +241,16 @@ var aPath = regexp.MustCompile(`(?:^|[\s=])/(?:[\w.@+-]+/)+[\w.@+-]+`)
 var harmless = map[string]bool{"rm": true, "mkdir": true, "touch": true, "chown": true, "chmod": true, "test": true, "[": true, "ls": true, "mv": true, "ln": true, "tee": true, "echo": true, "stat": true, "rmdir": true, "chgrp": true, "truncate": true, "install": true, "useradd": true, "usermod": true}
 
 func (r *AccessRule) applies(args map[string]any) bool {
+	among := func(want []any, key string) bool {
+		return slices.ContainsFunc(want, func(w any) bool { return fmt.Sprint(w) == fmt.Sprint(args[key]) && args[key] != nil })
+	}
 	for key, want := range r.If {
-		if !slices.ContainsFunc(want, func(w any) bool { return fmt.Sprint(w) == fmt.Sprint(args[key]) && args[key] != nil }) {
+		if !among(want, key) {
+			return false
+		}
+	}
+	for key, other := range r.Unless {
+		if among(other, key) {
 			return false
 		}
 	}
@@ -284,6 +295,12 @@ func (r *AccessRule) resources(args map[string]any, host string) []Access {
 				}
 			}
 			x := Access{Resource: Resource{r.Kind, host, v}}
+			for _, key := range r.At {
+				if at := lookup(args, key); len(at) > 0 && !itself(at[0]) && !strings.HasPrefix(at[0], "/") {
+					x.Host = at[0]
+					break
+				}
+			}
 			if r.Detail != "" {
 				x.Detail = strings.Join(lookup(args, r.Detail), " ")
 			}

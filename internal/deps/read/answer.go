@@ -39,6 +39,7 @@ type line struct {
 	Handler  bool
 	Tolerant bool
 	Guarded  bool
+	Dry      bool
 	Folder   bool
 	Sources  []string
 	Contents []deps.Content
@@ -101,7 +102,7 @@ func takeTask(r *deps.Repo, l *line, at deps.Place) error {
 	}
 	at.Task = l.Name
 	j.Tasks = append(j.Tasks, deps.Task{Name: l.Name, Module: l.Module, Args: l.Args, Role: l.Role, At: at, Handler: l.Handler, Delegate: l.Delegate,
-		Guarded: l.Guarded, Tolerant: l.Tolerant, Lookups: l.Lookups, Local: l.Local, User: l.User, Folder: l.Folder, Sources: l.Sources, Contents: l.Contents, Inner: l.Inner, Outer: l.Outer})
+		Guarded: l.Guarded, Tolerant: l.Tolerant, Lookups: l.Lookups, Local: l.Local, User: l.User, Folder: l.Folder, Sources: l.Sources, Contents: l.Contents, Inner: l.Inner, Outer: l.Outer, Dry: l.Dry})
 	return json.Unmarshal(l.Hosts, &j.Tasks[len(j.Tasks)-1].Hosts)
 }
 
