@@ -89,12 +89,28 @@ def compose(text):
                 port = str(p.get("published", "")) if isinstance(p, dict) else published(str(p))
                 if port:
                     out["ports"].append(port)
+            if service.get("network_mode") == "host":
+                out["ports"] += host_ports(service)
             files = service.get("env_file") or []
             out["files"] += [str(f) for f in ([files] if isinstance(files, str) else files) if str(f).startswith("/")]
     except Exception:  # not YAML once rendered in part: what looks like a mount is one
         for host, inner in re.findall(r"^\s*-\s*[\"']?(/[^:\s\"']+):(/[^:\s\"']+)", text, re.M):
             out["mounts"].append([host, inner])
     return out
+
+
+def host_ports(service):
+    """Ports of a container with the network of its host: those that its words and variables name as such."""
+    words = service.get("command") or ""
+    text = " ".join(map(str, words)) if isinstance(words, list) else str(words)
+    found = re.findall(r"(?:--?(?:[\w-]*port|p|listen|bind|http)[ =](?:[\w.]*:)?|\s:)(\d{2,5})\b", text)
+    environment = service.get("environment") or {}
+    pairs = environment.items() if isinstance(environment, dict) else (str(e).split("=", 1) for e in environment if "=" in str(e))
+    found += [str(v) for k, v in pairs if str(k).upper().endswith("PORT") and re.fullmatch(r"\d{2,5}", str(v))]
+    check = service.get("healthcheck")
+    check = check.get("test") if isinstance(check, dict) else ""
+    found += re.findall(r"(?:localhost|127\.0\.0\.1):(\d{2,5})\b", " ".join(map(str, check)) if isinstance(check, list) else str(check or ""))
+    return found + [str(p).split("/")[0] for p in service.get("expose") or []]
 
 
 def published(port):

@@ -19,7 +19,7 @@ MAX_ITEMS = 100
 LONG = 2000
 # Names that only a run knows.
 FACTS = {"ansible_facts", "ansible_local", "ansible_env", "ansible_date_time"}
-KUBERNETES = {"k8s", "kubernetes.core.k8s", "community.kubernetes.k8s", "community.okd.k8s"}
+SAYS_WHERE = {"KUBECONFIG", "K8S_AUTH_KUBECONFIG", "K8S_AUTH_CONTEXT", "K8S_AUTH_HOST", "HELM_KUBECONTEXT", "OS_CLOUD", "DOCKER_HOST"}
 
 
 def module_name(task):
@@ -154,9 +154,25 @@ class Renderer:
         user = self.value(user, templar, variables, state)
         if isinstance(user, str) and user:
             out["user"] = user
+        self.environment(task, args, templar, variables, state, out)
         self.sources(task, args, templar, variables, state, out)
         out["args"] = shorten(args)
         yield out
+
+    def environment(self, task, args, templar, variables, state, out):
+        """Variables of the environment that say with which cluster or cloud a task works."""
+        found = {}
+        for one in listed(task.environment):
+            one = self.value(one, templar, variables, state)
+            if isinstance(one, dict):
+                found.update({k: v for k, v in one.items() if k in SAYS_WHERE and isinstance(v, str)})
+        if found:
+            out["env"] = found
+        if module_name(task).split(".")[-1].startswith(("k8s", "helm")):
+            for key, names in (("kubeconfig", ("K8S_AUTH_KUBECONFIG", "KUBECONFIG")), ("context", ("K8S_AUTH_CONTEXT",)), ("host", ("K8S_AUTH_HOST",))):
+                value = next((found[n] for n in names if n in found), None)
+                if value and not args.get(key):
+                    args[key] = value
 
     def decide(self, conditions, templar, variables, state):
         """True or False where conditions can be decided by what is written; None where a run must."""

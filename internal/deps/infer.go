@@ -56,7 +56,11 @@ func (a *Analysis) infer() {
 		pairs(hits, hits, func(m meeting) { a.sharedWrapper(m) })
 	}
 	for _, h := range reads {
-		for dir := path.Dir(h.Name); !shared(dir); dir = path.Dir(dir) {
+		dir := path.Dir(h.Name)
+		if h.Verb == Read {
+			dir = h.Name // who reads a folder reads what is below it
+		}
+		for ; !shared(dir); dir = path.Dir(dir) {
 			if found := trees[Resource{File, h.Host, dir}]; len(found) > 0 {
 				pairs(found, []hit{h}, a.tree)
 			}
@@ -290,10 +294,17 @@ func (a *Analysis) tree(m meeting) {
 				conf = Medium
 			}
 		}
+		if x.Verb == Make && x.Name == y.Name {
+			return // that it is there is not what it is read for
+		}
 		m.y.Resource.Name = x.Name
 		text := "reads"
 		if y.Named {
 			text = "names"
+		}
+		if x.Name == y.Name {
+			a.order(cmp.Or(y.Rule, "R2"), conf, need(y), m, "%s %s %s, which %s %s", m.a, verb, x.Resource, m.b, text)
+			return
 		}
 		a.order(cmp.Or(y.Rule, "R2"), conf, need(y), m, "%s %s %s, below which %s %s %s", m.a, verb, x.Resource, m.b, text, y.Name)
 	case x.Verb == Tree && writes(y.Verb) && !a.written[m.b][x.Resource]:

@@ -56,7 +56,8 @@ func kubernetesObjects(args map[string]any, host string) []Resource {
 	if at == "" {
 		at = text(args, "kubeconfig") + "@" + host
 	}
-	one := func(m map[string]any) []Resource {
+	var out []Resource
+	for _, m := range definitions(args) {
 		meta, _ := m["metadata"].(map[string]any)
 		kind, name := text(m, "kind"), text(m, "name")
 		ns := text(m, "namespace", "release_namespace")
@@ -64,24 +65,60 @@ func kubernetesObjects(args map[string]any, host string) []Resource {
 			name, ns = text(meta, "name"), text(meta, "namespace")
 		}
 		if r := text(m, "release_name"); r != "" {
-			kind, name = "Release", r
+			name = r
+		}
+		if kind == "" && text(m, "release_namespace") != "" {
+			kind = "Release"
 		}
 		if kind == "" || name == "" {
-			return nil
+			continue
 		}
-		return []Resource{{Kubernetes, "", at + ":" + ns + "/" + kind + "/" + name}}
+		out = append(out, Resource{Kubernetes, "", at + ":" + ns + "/" + kind + "/" + name})
+		if kind == "Release" && (m["create_namespace"] == true || m["create_namespace"] == "true") {
+			out = append(out, Resource{Kubernetes, "", at + ":/Namespace/" + ns})
+		}
 	}
+	return out
+}
+
+// definitions are the objects that arguments carry; the arguments themselves where they name one.
+func definitions(args map[string]any) []map[string]any {
 	switch d := args["definition"].(type) {
 	case map[string]any:
-		return one(d)
+		return []map[string]any{d}
 	case []any:
-		var out []Resource
+		var out []map[string]any
 		for _, e := range d {
 			if m, ok := e.(map[string]any); ok {
-				out = append(out, one(m)...)
+				out = append(out, m)
 			}
 		}
 		return out
 	}
-	return one(args)
+	return []map[string]any{args}
+}
+
+// ingresses are the names under which objects are reached from outside: hosts of an Ingress, a Route, an HTTPRoute.
+func ingresses(args map[string]any) []string {
+	var out []string
+	for _, m := range definitions(args) {
+		spec, _ := m["spec"].(map[string]any)
+		if spec == nil {
+			continue
+		}
+		switch m["kind"] {
+		case "Ingress":
+			rules, _ := spec["rules"].([]any)
+			for _, r := range rules {
+				if rule, ok := r.(map[string]any); ok {
+					out = append(out, lookup(rule, "host")...)
+				}
+			}
+		case "Route":
+			out = append(out, lookup(spec, "host")...)
+		case "HTTPRoute":
+			out = append(out, lookup(spec, "hostnames")...)
+		}
+	}
+	return out
 }

@@ -133,6 +133,8 @@ type Task struct {
 	Tolerant bool
 	Dry      bool
 	Lookups  []string
+	// Environment has those variables that say with what a program works (KUBECONFIG and the like).
+	Environment map[string]string
 	// Inner: it is run by the Ansible of the job's Controller; Outer: it is part of what runs that there.
 	Inner, Outer bool
 	// Local: it runs on the controller, whatever its hosts. User is who runs it, where that is said.

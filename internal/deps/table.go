@@ -164,6 +164,9 @@ func (r *AccessRule) accesses(task *Task, args map[string]any, hosts []string) [
 	for _, h := range hosts {
 		for _, x := range r.resources(args, h) {
 			x.Verb, x.Task, x.Weak, x.Rule = r.Verb, task, r.Weak, r.Rule
+			if r.Object && x.Kind == Endpoint {
+				x.Verb, x.Weak = Serve, true
+			}
 			out = append(out, x)
 		}
 	}
@@ -199,6 +202,7 @@ func (t *Table) command(task *Task, hosts []string) []Access {
 			}
 		}
 	}
+	out = append(out, kubernetesCommand(task, text, hosts)...)
 	for i := range out {
 		out[i].Weak = true
 	}
@@ -263,6 +267,13 @@ func (r *AccessRule) resources(args map[string]any, host string) []Access {
 		var out []Access
 		for _, o := range kubernetesObjects(args, host) {
 			out = append(out, Access{Resource: o})
+		}
+		if r.Verb == Write {
+			for _, name := range ingresses(args) {
+				for _, port := range []string{"80", "443"} {
+					out = append(out, Access{Resource: Resource{Endpoint, name, port}, Names: []string{name}})
+				}
+			}
 		}
 		return out
 	}

@@ -40,6 +40,7 @@ type line struct {
 	Tolerant bool
 	Guarded  bool
 	Dry      bool
+	Env      map[string]string
 	Folder   bool
 	Sources  []string
 	Contents []deps.Content
@@ -102,7 +103,7 @@ func takeTask(r *deps.Repo, l *line, at deps.Place) error {
 	}
 	at.Task = l.Name
 	j.Tasks = append(j.Tasks, deps.Task{Name: l.Name, Module: l.Module, Args: l.Args, Role: l.Role, At: at, Handler: l.Handler, Delegate: l.Delegate,
-		Guarded: l.Guarded, Tolerant: l.Tolerant, Lookups: l.Lookups, Local: l.Local, User: l.User, Folder: l.Folder, Sources: l.Sources, Contents: l.Contents, Inner: l.Inner, Outer: l.Outer, Dry: l.Dry})
+		Guarded: l.Guarded, Tolerant: l.Tolerant, Lookups: l.Lookups, Local: l.Local, User: l.User, Folder: l.Folder, Sources: l.Sources, Contents: l.Contents, Inner: l.Inner, Outer: l.Outer, Dry: l.Dry, Environment: l.Env})
 	return json.Unmarshal(l.Hosts, &j.Tasks[len(j.Tasks)-1].Hosts)
 }
 
