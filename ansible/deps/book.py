@@ -2,6 +2,8 @@
 
 import json
 import os
+import pathlib
+import re
 
 from ansible.errors import AnsibleError
 from ansible.inventory import manager as inventory_manager
@@ -248,7 +250,7 @@ class Reader:
                 hosts = [h for h in state.hosts if h.name in hosts and (id(task), h.name) not in done]
                 if hosts:
                     done.update((id(task), h.name) for h in hosts)
-                    self.task(task, state.only(hosts, {}), 0, False)
+                    self.safely(task, state.only(hosts, {}), 0, False)
                     again = True
 
     def notified(self, task, state):
@@ -275,7 +277,15 @@ class Reader:
                 if isinstance(item, Block):
                     self.block(item, state, depth, loose)
                 else:
-                    self.task(item, state, depth, loose)
+                    self.safely(item, state, depth, loose)
+
+    def safely(self, task, state, depth, loose):
+        """One task must not take the others along."""
+        try:
+            self.task(task, state, depth, loose)
+        except Exception as e:
+            pos = getattr(task.get_ds(), "ansible_pos", None)
+            PROBLEMS.add(f"this task could not be read: {type(e).__name__}: {first_line(e)}", pos[0] if pos else "", pos[1] if pos else 0)
 
     def task(self, task, state, depth, loose):
         pos = getattr(task.get_ds(), "ansible_pos", None)
@@ -352,6 +362,8 @@ class Reader:
                         state.late.discard(key)
                 if not known:
                     state.late.add(key)
+        elif short == "include_vars":
+            self.included_vars(task, state, rendered, hosts)
         elif short == "add_host" and isinstance(args.get("name") or args.get("hostname"), str):
             self.add_host(args)
         elif short in ("command", "shell", "raw"):
@@ -365,6 +377,33 @@ class Reader:
                 said = self.renderer.value(key, self.renderer.templar(state, hosts[0], variables), variables, state)
                 key = said if isinstance(said, str) else None
             state.notified.setdefault(key, set()).update(h.name for h in hosts)
+
+    def included_vars(self, task, state, rendered, hosts):
+        """Variables of a file count from here on; where it may not be read, or which it is is unknown, they are unknown."""
+        sources = [os.path.join(ROOT, s) for s in rendered.get("sources", [])]
+        sure = not rendered["guarded"] and "loop" not in rendered and sources
+        if not sources:
+            target = rendered["args"].get("_raw_params") or rendered["args"].get("file")
+            sources = [os.path.join(base, name) for name in self.candidates(task, target, "") for base in self.bases(task, "")
+                       if os.path.isfile(os.path.join(base, name))]
+        for path in sources:
+            if not os.path.isfile(path):
+                continue
+            READS.add(path, "vars")
+            try:
+                data = self.loader.load_from_file(path)
+            except AnsibleError as e:
+                PROBLEMS.add(f"{relative(path)}: {first_line(e)}", path)
+                continue
+            for key, value in (data.items() if isinstance(data, dict) else ()):
+                if rendered["args"].get("name"):
+                    continue
+                if sure:
+                    for host in hosts:
+                        state.facts.setdefault(host.name, {})[key] = value
+                    state.late.discard(key)
+                else:
+                    state.late.add(key)
 
     def add_host(self, args):
         name = args.get("name") or args.get("hostname")
@@ -400,12 +439,44 @@ class Reader:
                 target = args.get("name") or args.get("role") if isinstance(task, IncludeRole) else args.get("_raw_params") or args.get("file")
                 if not isinstance(target, str):
                     why = target.get("unknown") if isinstance(target, dict) else "no name"
-                    PROBLEMS.add(f"what is included here is unknown: {why}", file, line)
+                    found = self.candidates(task, target, file)
+                    if found:
+                        which = f"{found[0]} may be" if len(found) == 1 else f"one of {', '.join(found)} is"
+                        PROBLEMS.add(f"{which} included here, which is not known: {why}", file, line, partial=False)
+                    else:
+                        PROBLEMS.add(f"what is included here is unknown: {why}", file, line)
+                    for one in found:
+                        todo.setdefault(one, (one, args, item, [], True))[3].extend(hosts)
                     continue
                 key = json.dumps([target, args.get("tasks_from"), item, rendered["guarded"]], default=str, sort_keys=True)
                 todo.setdefault(key, (target, args, item, [], rendered["guarded"] or "loop" in rendered))[3].extend(hosts)
         for target, args, item, hosts, guarded in todo.values():
             self.follow(task, state.only(hosts, item), target, args, file, line, depth, loose or guarded)
+
+    def bases(self, task, file):
+        """The folders in which an included file is looked for."""
+        return [os.path.dirname(file), *[os.path.join(p, "tasks") for p in task.get_search_path()], *task.get_search_path(), self.loader.get_basedir()]
+
+    def candidates(self, task, target, file):
+        """The files that an include by facts may mean: those that are there and named as it says."""
+        raw = target.get("raw", "") if isinstance(target, dict) else ""
+        patterns = [raw]
+        if task.loop_with == "first_found" and raw.replace(" ", "") == "{{item}}":
+            patterns = list(entries(task.loop))
+        if isinstance(task, IncludeRole):
+            return []
+        out = []
+        for pattern in patterns:
+            glob = re.sub(r"\{\{.*?\}\}", "*", str(pattern), flags=re.S)
+            if not glob.endswith((".yaml", ".yml")) or "{" in glob:
+                continue
+            for base in self.bases(task, file):
+                for path in sorted(pathlib.Path(base).glob(glob.lstrip("/"))) if os.path.isdir(base) else []:
+                    name = os.path.relpath(path, base)
+                    wild = glob.replace("*", "").strip("._-/") in ("yaml", "yml", "tasks/yaml", "tasks/yml")
+                    if str(path) != file and name not in out and (not wild or SYSTEMS.match(path.stem)):
+                        out.append(name)
+        return out[:20]
 
     def follow(self, task, state, target, args, file, line, depth, loose):
         try:
@@ -419,11 +490,7 @@ class Reader:
                 for block in blocks:
                     self.block(block, state, depth + 1, loose)
                 return
-            path = ""
-            for base in [os.path.dirname(file), *[os.path.join(p, "tasks") for p in task.get_search_path()], *task.get_search_path(), self.loader.get_basedir()]:
-                if os.path.isfile(os.path.join(base, target)):
-                    path = os.path.join(base, target)
-                    break
+            path = next((p for p in (os.path.join(base, target) for base in self.bases(task, file)) if os.path.isfile(p)), "")
             if not path:
                 PROBLEMS.add(f"the included file {target} is not there", file, line)
                 return
@@ -441,14 +508,28 @@ class Reader:
             PROBLEMS.add(f"include {target}: {first_line(e)}", file, line)
 
 
+# Names that facts about a system have, as files that are included by them are called.
+SYSTEMS = re.compile(r"(?i)(debian|ubuntu|bookworm|bullseye|trixie|jammy|noble|redhat|centos|rocky|almalinux|rhel|fedora|suse|opensuse|sles|alpine|arch|linux|windows"
+                     r"|freebsd|darwin|gentoo|amazon|oracle|apt|dnf|yum|zypper|systemd|x86_64|aarch64|arm64|default|main-default)")
+
+
+def entries(loop):
+    """The names among the terms of with_first_found."""
+    for term in listed(loop):
+        if isinstance(term, dict):
+            yield from listed(term.get("files"))
+        else:
+            yield term
+
+
 def reason(warnings, path):
     """Why no plugin could read a source: what the likeliest said, as each tried it."""
     said = [w.split(" plugin: ", 1) for w in warnings if " plugin: " in w]
     likely = "script" if os.access(path, os.X_OK) else "yaml" if path.endswith((".yaml", ".yml")) else "ini"
     for before, text in said:
         if before.endswith(likely) or before.endswith("auto") and likely == "yaml":
-            return " ".join(text.split()).replace(path, relative(path))
-    return " ".join(said[0][1].split()) if said else "no plugin knows what it is"
+            return first_line(text).replace(path, relative(path))
+    return first_line(said[0][1]) if said else "no plugin knows what it is"
 
 
 def flatten(block):

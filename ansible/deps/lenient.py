@@ -11,7 +11,7 @@ from ansible.playbook.role.definition import RoleDefinition
 from ansible.plugins import loader as plugins
 from ansible.template import AnsibleEnvironment, AnsibleNativeEnvironment
 
-from says import PROBLEMS, READS, REQUEST, ROOT, emit, relative
+from says import PROBLEMS, READS, REQUEST, ROOT, emit, inside, relative
 
 # Lookups that look at nothing but the repository and the variables.
 HARMLESS = {"file", "template", "vars", "dict", "items", "list", "indexed_items", "nested", "flattened",
@@ -57,7 +57,11 @@ def lenient_role(original):
             if "was not found" not in str(e):
                 raise
             name = str(role_name)
-            PROBLEMS.add(f"role {name} is not in this repository: what it does is unknown")
+            for path in [*(os.path.join(f, name) for f in REQUEST.get("role_folders") or []), (REQUEST.get("roles") or {}).get(name, "")]:
+                if path and os.path.isdir(path):
+                    return name, os.path.realpath(path)
+            absent = REQUEST.get("absent")
+            PROBLEMS.add(f"role {name} is not in this repository{', ' + absent if absent else ''}: what it does is unknown")
             EXTERNAL.append(name)
             stub = os.path.join(STUBS, re.sub(r"[^A-Za-z0-9_.-]", "_", name))
             os.makedirs(os.path.join(stub, "tasks"), exist_ok=True)
@@ -108,7 +112,7 @@ def guard_lookups(templar):
                 raise AnsibleError(f"lookup {short} is not made while reading")
             if short in ("file", "template", "fileglob"):
                 for a in args:
-                    if str(a).startswith("/") and not os.path.realpath(str(a)).startswith(ROOT + os.sep):
+                    if str(a).startswith("/") and not inside(os.path.realpath(str(a))):
                         raise AnsibleError(f"{a} is outside of the repository")
                     if str(a).startswith("/"):
                         READS.add(os.path.realpath(str(a)), "files")

@@ -61,7 +61,20 @@ class Names:
         for call in tree.find_all(nodes.Call):
             if isinstance(call.node, nodes.Name) and call.node.name in ("lookup", "query", "q"):
                 lookups.append(tuple(a.value if isinstance(a, nodes.Const) else None for a in call.args))
-        return frozenset(meta.find_undeclared_variables(tree)), frozenset(others), tuple(lookups)
+        try:
+            names = meta.find_undeclared_variables(tree)
+        except Exception:  # a filter of a collection that is not installed: Jinja wants to know it
+            found = list(tree.find_all(nodes.Name))
+            names = {n.name for n in found if n.ctx == "load"} - {n.name for n in found if n.ctx != "load"}
+        return frozenset(names), frozenset(others), tuple(lookups)
+
+    def parses(self, text):
+        """Whether it is a template at all; which filters there are does not count."""
+        try:
+            self.env.parse(text)
+            return True
+        except Exception:
+            return False
 
     def inside(self, value):
         """(names, lookups) used anywhere in a structure."""

@@ -5,7 +5,7 @@ Standard input: one JSON object,
     {"root": "/checkout", "config": "ansible.cfg", "inventory": ["inventory/hosts.yaml"],
      "hosts": {"bridge": ["group"]}, "plugins": {"playbooks/filter_plugins": "filter"},
      "variables": ["group_vars/all.yaml"], "inventory_seconds": 20, "seconds": 60,
-     "bastion": "bridge01",
+     "bastion": "bridge01", "projects": ["/roles-of-others"], "role_folders": ["/roles-of-others/roles"], "roles": {"name": "/a-role"},
      "playbooks": [{"id": "job-a", "path": "playbooks/a.yaml", "vars": {}, "nodes": ["bridge"], "outer": true},
                    {"id": "job-a", "path": "playbooks/service.yaml", "inner": true, "named": true}]}
 

@@ -13,7 +13,7 @@ from ansible.template import Templar
 import contents
 from lenient import HARMLESS, guard_lookups
 from names import is_text_template, listed, strings
-from says import PROBLEMS, READS, ROOT, first_line, relative
+from says import PROBLEMS, READS, ROOT, first_line, inside, relative
 
 MAX_ITEMS = 100
 LONG = 2000
@@ -327,8 +327,10 @@ class Renderer:
             return raw, raw
         try:
             return raw, str(templar.template(raw, fail_on_undefined=True, convert_data=False))
-        except Exception:  # facts and the like: what stands on lines that can be rendered is known all the same
-            pass
+        except Exception as e:  # facts and the like: what stands on lines that can be rendered is known all the same
+            if not self.names.parses(raw):
+                PROBLEMS.add(f"the template does not parse: {first_line(e)}", path)
+                return raw, ""
         lines = []
         for line in raw.splitlines():
             if "{%" in line or "/" not in line and ":" not in line and "-" not in line:
@@ -341,7 +343,7 @@ class Renderer:
 
     def find(self, task, folder, src):
         if src.startswith("/"):
-            return src if src.startswith(ROOT + os.sep) and os.path.exists(src) else ""
+            return src if inside(src) and os.path.exists(src) else ""
         try:
             return self.loader.path_dwim_relative_stack(task.get_search_path(), folder, src)
         except AnsibleError:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 
@@ -10,17 +11,23 @@ OUT = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 REQUEST = json.loads(sys.stdin.read())
 ROOT = os.path.realpath(REQUEST["root"])
+PROJECTS = [os.path.realpath(p) for p in REQUEST.get("projects") or []]
 
 
 def emit(kind, **fields):
     print(json.dumps({"kind": kind, **fields}, default=str), file=OUT, flush=True)
 
 
+def inside(path):
+    """Whether a path is one of the checkout, or of another project that it names."""
+    return any(str(path).startswith(root + os.sep) for root in (ROOT, *PROJECTS))
+
+
 def relative(path):
     if not path:
         return ""
     path = str(path)
-    return os.path.relpath(path, ROOT) if path.startswith(ROOT + os.sep) else path
+    return os.path.relpath(path, ROOT) if inside(path) else path
 
 
 class Problems:
@@ -75,15 +82,29 @@ def limited(seconds, what, f, *args):
 
 
 def first_line(e):
+    """What an error says, in one line."""
     text = str(getattr(e, "message", "") or e).strip()
     if not text:
         return type(e).__name__
+    if "maximum recursion depth" in text:
+        return "it uses itself"
+    lines = text.splitlines()
     # For YAML it begins with the formats that were tried; what is wrong stands where it tells of YAML.
-    for line in text.splitlines():
-        if line.startswith("Syntax Error while loading YAML"):
-            more = text.split(line, 1)[1].strip().splitlines()
-            return line.rstrip(".") + (f": {more[0].strip()}" if more else "")
+    for n, line in enumerate(lines):
+        if "Syntax Error while loading YAML" in line:
+            more = [m.strip() for m in lines[n + 1:] if m.strip()]
+            return "Syntax Error while loading YAML" + (f": {more[0]}" if more else "")
+    if lines[0].startswith("Unable to retrieve file contents") and len(lines) > 1:
+        named = re.search(r"'([^']+)'", lines[1])
+        return f"the file {relative(named[1])} is not there" if named else lines[1]
+    if lines[0].startswith("An unhandled exception occurred") and "original message: " in lines[0]:
+        return lines[0].rsplit("original message: ", 1)[1].rstrip(". ")
+    missing = re.search(r'Could not load "([\w.]+)"', text)
+    if missing:
+        return f"{missing[1]} is not installed"
+    if lines[0].startswith("template error while templating string: "):
+        return lines[0].removeprefix("template error while templating string: ").split(". String: ")[0]
     # Ansible says the same again for each level that it went through, the text of the template before it.
-    parts = text.splitlines()[0].rstrip(". ").split(". ")
+    parts = lines[0].rstrip(". ").split(". ")
     parts = [p for i, p in enumerate(parts) if not any(q != p and p.endswith(": " + q) for q in parts[i + 1:])]
     return ". ".join(dict.fromkeys(parts))

@@ -42,6 +42,7 @@ PATH is the checkout, the present folder where it is not given. docs/deps.md say
 type contentFlags struct {
 	python, dir string
 	inventory   []string
+	projects    []string
 	fresh       bool
 	seconds     int
 }
@@ -50,13 +51,14 @@ func (f *contentFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.python, "python", "", "Python with ansible-core (that of gozer ansible install, else the one of ansible-playbook on PATH)")
 	cmd.Flags().StringVar(&f.dir, "ansible-dir", envOr("GOZER_ANSIBLE_DIR", defaultAnsibleDir()), "folder of the environments that gozer ansible install made")
 	cmd.Flags().StringSliceVar(&f.inventory, "inventory", nil, "sources of the inventory (those of gozer.yaml or ansible.cfg, else usual places)")
+	cmd.Flags().StringSliceVar(&f.projects, "projects", nil, "folders with checkouts of other projects, whose roles and jobs this one uses (those beside PATH)")
 	cmd.Flags().BoolVar(&f.fresh, "no-cache", false, "read everything again")
 	cmd.Flags().IntVar(&f.seconds, "inventory-timeout", 20, "seconds that one source of the inventory may take")
 }
 
 // open reads the checkout and works out its edges. Progress goes to the terminal, where there is one.
 func (f *contentFlags) open(cmd *cobra.Command, path string) (*deps.Analysis, error) {
-	o := read.Options{Path: path, Python: f.python, Inventory: f.inventory, InventoryLimit: time.Duration(f.seconds) * time.Second}
+	o := read.Options{Path: path, Python: f.python, Inventory: f.inventory, Projects: f.projects, InventoryLimit: time.Duration(f.seconds) * time.Second}
 	if !f.fresh {
 		o.Cache = filepath.Join(cacheDir(), "deps")
 	}

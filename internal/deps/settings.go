@@ -19,6 +19,8 @@ type Settings struct {
 	Setup []string
 	// Names says which host a name leads to.
 	Names map[string]string
+	// Projects says where the checkouts of other projects are, relative to this one.
+	Projects map[string]string
 	// Bastion is the host on which Ansible runs for jobs that run a playbook there.
 	Bastion string
 	// Inventory names the sources of the inventory, where they are not to be guessed.
@@ -56,7 +58,7 @@ func ParseSettings(file string, data []byte) (Settings, error) {
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return Settings{}, fmt.Errorf("read %s: %w", file, err)
 	}
-	s := Settings{Names: map[string]string{}}
+	s := Settings{Names: map[string]string{}, Projects: map[string]string{}}
 	var problems []error
 	for i := range doc.Deps {
 		if err := s.add(file, &doc.Deps[i]); err != nil {
@@ -82,6 +84,8 @@ func (s *Settings) add(file string, n *yaml.Node) error {
 		Setup     string
 		Name      string
 		Host      string
+		Project   string
+		Path      string
 		Inventory []string
 	}
 	at := Place{File: file, Line: n.Line}
@@ -110,10 +114,12 @@ func (s *Settings) add(file string, n *yaml.Node) error {
 		s.Setup = append(s.Setup, e.Setup)
 	case e.Name != "" && e.Host != "":
 		s.Names[e.Name] = e.Host
+	case e.Project != "" && e.Path != "":
+		s.Projects[e.Project] = e.Path
 	case len(e.Inventory) > 0:
 		s.Inventory = append(s.Inventory, e.Inventory...)
 	default:
-		return fmt.Errorf("%s: an entry of deps is one of job and after, waive, module, role, command, setup, bastion, name and host, inventory", at)
+		return fmt.Errorf("%s: an entry of deps is one of job and after, waive, module, role, command, setup, bastion, name and host, project and path, inventory", at)
 	}
 	return nil
 }

@@ -35,12 +35,15 @@ type checkout struct {
 	// definitions of each job name, in load order; names in order of first definition.
 	definitions map[string][]placed
 	names       []string
+	// projects are checkouts of others that jobs name, by name.
+	projects map[string]string
 }
 
-// placed is a definition with the file that it is in.
+// placed is a definition with the file that it is in; foreign: it is one of another project.
 type placed struct {
 	*config.Job
-	file string
+	file    string
+	foreign bool
 }
 
 func openCheckout(ctx context.Context, root string) (*checkout, error) {
@@ -70,7 +73,7 @@ func openCheckout(ctx context.Context, root string) (*checkout, error) {
 			if c.definitions[j.Name] == nil {
 				c.names = append(c.names, j.Name)
 			}
-			c.definitions[j.Name] = append(c.definitions[j.Name], placed{j, path})
+			c.definitions[j.Name] = append(c.definitions[j.Name], placed{Job: j, file: path})
 		}
 	}
 	return c, nil
@@ -152,13 +155,18 @@ func (c *checkout) settle(name string, seen map[string]bool) *effective {
 }
 
 func (c *checkout) apply(e *effective, d placed) {
+	// Playbooks of other projects are no files of this one.
 	for _, p := range d.PreRun.Value {
-		e.before = append(e.before, p.Path)
+		if !d.foreign {
+			e.before = append(e.before, p.Path)
+		}
 	}
 	if d.Run.Set {
 		e.run = nil
 		for _, p := range d.Run.Value {
-			e.run = append(e.run, p.Path)
+			if !d.foreign {
+				e.run = append(e.run, p.Path)
+			}
 		}
 	}
 	if d.Vars.Set {
@@ -249,7 +257,7 @@ func (c *checkout) pipelines() []deps.Pipeline {
 		for i := range p.Pipelines {
 			pp := &p.Pipelines[i]
 			for _, v := range pp.Jobs {
-				c.addMember(at(pp.Pipeline), placed{v, file})
+				c.addMember(at(pp.Pipeline), placed{Job: v, file: file})
 			}
 		}
 		for _, name := range p.Templates {

@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +34,9 @@ type Options struct {
 	Cache string
 	// Inventory are sources that go before those that are found.
 	Inventory []string
+	// Projects are folders with checkouts of other projects, whose roles and jobs are read where jobs name them; empty:
+	// those beside the checkout.
+	Projects []string
 	// Limit bounds the whole reading (5 minutes where 0), InventoryLimit one source (20 seconds).
 	Limit, InventoryLimit time.Duration
 	// Progress is told what is being read; it may be nil.
@@ -53,6 +58,14 @@ func Repo(ctx context.Context, o Options) (*deps.Repo, error) {
 	}
 	if len(o.Inventory) > 0 {
 		settings.Inventory = o.Inventory
+	}
+	roles, required := c.wanted()
+	c.projects = c.beside(append(roles, required...), o.Projects)
+	for name, dir := range settings.Projects {
+		c.projects[name] = filepath.Join(c.root, dir)
+	}
+	if err := c.parents(ctx); err != nil {
+		return nil, err
 	}
 	r := &deps.Repo{Files: c.files, Settings: settings, Semaphores: c.semaphores(), Inventory: c.inventory(settings), Pipelines: c.pipelines()}
 	for _, f := range c.conf {
@@ -81,6 +94,12 @@ type request struct {
 	Hosts            map[string][]string `json:"hosts"`
 	InventorySeconds int                 `json:"inventory_seconds"`
 	Bastion          string              `json:"bastion"`
+	// Projects are folders of other projects that may be read; RoleFolders and Roles are where their roles are. Absent
+	// says which are not there.
+	Projects    []string          `json:"projects"`
+	RoleFolders []string          `json:"role_folders"`
+	Roles       map[string]string `json:"roles"`
+	Absent      string            `json:"absent"`
 	Playbooks        []playbook          `json:"playbooks"`
 }
 
@@ -103,6 +122,9 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 		limit = 20 * time.Second
 	}
 	q := request{Root: c.root, Config: c.ansibleConfig(), Plugins: c.plugins(), Variables: c.variableFiles(), Inventory: r.Inventory, Hosts: map[string][]string{}, InventorySeconds: int(limit.Seconds()), Bastion: r.Settings.Bastion}
+	q.Projects = slices.Sorted(maps.Values(c.projects))
+	q.RoleFolders, q.Roles = c.rolesOf()
+	q.Absent = c.absent()
 	used := map[string]bool{}
 	for _, p := range r.Pipelines {
 		for _, m := range p.Members {
@@ -176,7 +198,7 @@ func (o Options) content(ctx context.Context, c *checkout, q request) ([]byte, e
 	}
 	kept := ""
 	if o.Cache != "" {
-		key, err := c.key(in, python)
+		key, err := c.key(ctx, in, python)
 		if err != nil {
 			return nil, err
 		}
@@ -221,7 +243,7 @@ func (o Options) python() (string, error) {
 }
 
 // key is the hash of everything that the answer depends on.
-func (c *checkout) key(in []byte, python string) (string, error) {
+func (c *checkout) key(ctx context.Context, in []byte, python string) (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n", python)
 	programs, err := fs.ReadDir(ansibledeps.Program, ".")
@@ -236,8 +258,15 @@ func (c *checkout) key(in []byte, python string) (string, error) {
 		h.Write(data)
 	}
 	h.Write(in)
+	files, err := c.roleFiles(ctx)
+	if err != nil {
+		return "", err
+	}
 	for _, f := range c.files {
-		data, err := os.ReadFile(filepath.Join(c.root, f))
+		files = append(files, filepath.Join(c.root, f))
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
 		if err != nil {
 			return "", err
 		}

@@ -15,6 +15,8 @@ import (
 // truth is what whoever wrote an example knows of it. An order or mutex entry stands for its first with
 // each of the others.
 type truth struct {
+	// Checkout is the folder beside the file, where that is not in it.
+	Checkout string
 	Order    [][]string
 	Mutex    [][]string
 	Mistakes []struct {
@@ -175,22 +177,14 @@ func analyse(t testing.TB, path string) *deps.Analysis {
 
 // TestTruth judges what is inferred of repositories of which the truth is known.
 func TestTruth(t *testing.T) {
-	examples := map[string]string{"opendev": "../../../examples/opendev/system-config"}
 	found, err := filepath.Glob("testdata/*/truth.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range found {
-		examples[filepath.Base(filepath.Dir(f))] = filepath.Dir(f)
-	}
-	for name, path := range examples {
-		t.Run(name, func(t *testing.T) {
-			a := analyse(t, path)
-			file := filepath.Join(path, "truth.yaml")
-			if name == "opendev" {
-				file = filepath.Join(path, "..", "truth.yaml")
-			}
-			tr := readTruth(t, file)
+	for _, f := range append(found, "../../../examples/opendev/truth.yaml") {
+		t.Run(filepath.Base(filepath.Dir(f)), func(t *testing.T) {
+			tr := readTruth(t, f)
+			a := analyse(t, filepath.Join(filepath.Dir(f), tr.Checkout))
 			judge(t, a, tr)
 			mistakes(t, a, tr)
 			if t.Failed() || testing.Verbose() {
