@@ -62,7 +62,7 @@ bench: bin/gozer ansible ## measure, and print tables with their conditions
 RUNS ?= 25000
 .PHONY: properties
 properties: ## random runs of the pipelines' state machine: RUNS for each of the four managers
-	@go test -count=1 -run 'TestProperties|TestSerialOracle' ./internal/pipeline -rapid.checks=$(RUNS)
+	@GOGC=400 go test -count=1 -run 'TestProperties|TestSerialOracle' ./internal/pipeline -rapid.checks=$(RUNS)
 
 .PHONY: build
 build: bin/gozer ## the binary, in bin/

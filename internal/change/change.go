@@ -5,6 +5,7 @@
 package change
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -168,15 +169,29 @@ func (c *Change) Needs(byTopic bool) []Key {
 // NeededBy lists the open changes that are known to need c, in the forge's order; each once.
 func (c *Change) NeededBy() []Key { return union(c.GitNeededBy, c.CompatNeededBy, c.FooterNeededBy) }
 
+// union is a new list of all keys, each once.
 func union(lists ...[]Key) []Key {
-	var out []Key
-	seen := map[Key]bool{}
+	n := 0
+	for _, l := range lists {
+		n += len(l)
+	}
+	if n == 0 {
+		return nil
+	}
+	out := make([]Key, 0, n)
+	var seen map[Key]bool // beside out, where there are many
+	if n > 16 {
+		seen = make(map[Key]bool, n)
+	}
 	for _, l := range lists {
 		for _, k := range l {
-			if !seen[k] {
-				seen[k] = true
-				out = append(out, k)
+			if seen[k] || seen == nil && slices.Contains(out, k) {
+				continue
 			}
+			if seen != nil {
+				seen[k] = true
+			}
+			out = append(out, k)
 		}
 	}
 	return out

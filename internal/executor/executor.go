@@ -102,7 +102,7 @@ type Config struct {
 	Logs    *joblog.Logs
 	Sources Sources
 	// Remerge repeats one merge on objects of a repository, with the same commit id as the merger's.
-	Remerge func(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base string, when time.Time) (string, error)
+	Remerge func(ctx context.Context, g *git.Repo, op *pipeline.MergeOp, base string, when time.Time) (string, error)
 	Nodes   Nodes
 	Secrets Secrets
 	// Semaphores of playbooks; nil: those of Store or, without one, of this process alone.

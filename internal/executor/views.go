@@ -30,7 +30,7 @@ import (
 type views struct {
 	dir     string
 	sources Sources
-	remerge func(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base string, when time.Time) (string, error)
+	remerge func(ctx context.Context, g *git.Repo, op *pipeline.MergeOp, base string, when time.Time) (string, error)
 	log     *slog.Logger
 
 	mu    sync.Mutex
@@ -50,7 +50,7 @@ type made struct {
 // idleFor is how long a folder that nobody uses is kept.
 const idleFor = 10 * time.Minute
 
-func newViews(dir string, s Sources, remerge func(context.Context, *git.Repo, pipeline.MergeOp, string, time.Time) (string, error), log *slog.Logger) *views {
+func newViews(dir string, s Sources, remerge func(context.Context, *git.Repo, *pipeline.MergeOp, string, time.Time) (string, error), log *slog.Logger) *views {
 	return &views{dir: dir, sources: s, remerge: remerge, log: log, made: map[string]*made{}, repos: map[change.Project]*git.Repo{}}
 }
 

@@ -180,7 +180,7 @@ func BenchmarkMerges(b *testing.B) {
 	for round := 0; b.Loop(); round++ {
 		req := &pipeline.Merge{Item: "i", Buildset: "b", Time: time.Unix(1_700_000_000+int64(round), 0)}
 		for _, c := range d.changes {
-			req.Operations = append(req.Operations, pipeline.MergeOp{Key: c.Key(), Project: project, Branch: "master", Ref: c.Ref, Commit: c.Commit, Mode: "merge",
+			req.Operations = append(req.Operations, &pipeline.MergeOp{Key: c.Key(), Project: project, Branch: "master", Ref: c.Ref, Commit: c.Commit, Mode: "merge",
 				Number: c.Number, Patchset: c.Patchset, Time: req.Time})
 		}
 		out, err := m.Merge(b.Context(), req)

@@ -40,7 +40,7 @@ type memo struct {
 
 // merge makes a merge, or gives what an equal one came to, waiting for it where it is under way. A failure of
 // git is not remembered.
-func (m *memo) merge(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base, tip string, when time.Time) (git.MergeResult, error) {
+func (m *memo) merge(ctx context.Context, g *git.Repo, op *pipeline.MergeOp, base, tip string, when time.Time) (git.MergeResult, error) {
 	k := merging{op.Project, op.Mode, base, tip, message(op), when.UTC()}
 	m.mu.Lock()
 	r := m.made[k]

@@ -182,7 +182,7 @@ func (w *work) fetch(ctx context.Context) error {
 
 // has tells whether the change is here already, so that only the branches need to be asked for: a gate that
 // starts over brings the same changes again and again.
-func (w *work) has(ctx context.Context, op pipeline.MergeOp) bool {
+func (w *work) has(ctx context.Context, op *pipeline.MergeOp) bool {
 	if op.Commit == "" {
 		return false
 	}
@@ -217,7 +217,7 @@ func (w *work) all(ctx context.Context, res *pipeline.MergeResult) error {
 	return nil
 }
 
-func (w *work) one(ctx context.Context, op pipeline.MergeOp) (pipeline.Commit, error) {
+func (w *work) one(ctx context.Context, op *pipeline.MergeOp) (pipeline.Commit, error) {
 	g := w.bare[op.Project]
 	what := fmt.Sprintf("Error merging %s/%s for %s,%s", op.Project.Connection, op.Project.Name, op.Number, op.Patchset)
 	base, ok := w.head(op.Project, op.Branch)
@@ -255,7 +255,7 @@ func (w *work) one(ctx context.Context, op pipeline.MergeOp) (pipeline.Commit, e
 }
 
 // mergeOp makes one merge; equal arguments give equal commit ids.
-func mergeOp(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base, tip string, when time.Time) (git.MergeResult, error) {
+func mergeOp(ctx context.Context, g *git.Repo, op *pipeline.MergeOp, base, tip string, when time.Time) (git.MergeResult, error) {
 	return g.Merge(ctx, git.MergeRequest{
 		Mode: git.Mode(op.Mode), Base: base, Change: tip, Message: message(op),
 		By: git.Signature{Name: committerName, Email: committerEmail, When: when.UTC()},
@@ -264,7 +264,7 @@ func mergeOp(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base, tip st
 
 // Repeat makes a merge again that some merger made, on a repository that has the change and the base, and
 // gives the same commit id.
-func Repeat(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base string, when time.Time) (string, error) {
+func Repeat(ctx context.Context, g *git.Repo, op *pipeline.MergeOp, base string, when time.Time) (string, error) {
 	tip := op.Commit
 	if tip == "" {
 		var err error
@@ -286,7 +286,7 @@ func Repeat(ctx context.Context, g *git.Repo, op pipeline.MergeOp, base string, 
 }
 
 // message is the text of a merge commit.
-func message(op pipeline.MergeOp) string {
+func message(op *pipeline.MergeOp) string {
 	subject, _, _ := strings.Cut(op.Message, "\n")
 	if subject == "" {
 		return fmt.Sprintf("Merge change %s,%s\n", op.Number, op.Patchset)
@@ -348,7 +348,7 @@ func (w *work) changed(ctx context.Context, out *pipeline.Merged) error {
 	return nil
 }
 
-func (w *work) files(ctx context.Context, op pipeline.MergeOp) ([]string, error) {
+func (w *work) files(ctx context.Context, op *pipeline.MergeOp) ([]string, error) {
 	g := w.bare[op.Project]
 	if w.req.Refs {
 		if op.OldRev == "" || op.OldRev == change.Zero || op.NewRev == "" || op.NewRev == change.Zero {
@@ -522,7 +522,7 @@ func (r *Repos) Objects(ctx context.Context, rep *pipeline.Report, c *change.Cha
 // repeat makes a tested commit that a merger made elsewhere, which gives the same commit; what it was made
 // upon is the branch now, or a change that merges with it.
 func (r *Repos) repeat(ctx context.Context, rep *pipeline.Report, want pipeline.Commit) error {
-	i := slices.IndexFunc(rep.Operations, func(op pipeline.MergeOp) bool { return op.Key == want.Change })
+	i := slices.IndexFunc(rep.Operations, func(op *pipeline.MergeOp) bool { return op.Key == want.Change })
 	if i < 0 {
 		return errors.New("the report does not say how it was made")
 	}

@@ -15,7 +15,7 @@ func (st *stepper) requirementsMet(it *Item, j *job.Job, js *JobState) bool {
 		return true
 	}
 	var unknown []*change.Change
-	for _, x := range st.lineage(st.item(it.Ahead)) {
+	for _, x := range st.lineage(st.ahead(it)) {
 		if !x.Live {
 			twin := st.liveTwin(x)
 			if twin == nil {
@@ -104,7 +104,7 @@ func (st *stepper) requiredArtifacts(it *Item, j *job.Job) []Artifact {
 	}
 	known := it.Buildset.Jobs[j.ID].Artifacts
 	var out []Artifact
-	for _, x := range st.lineage(st.item(it.Ahead)) {
+	for _, x := range st.lineage(st.ahead(it)) {
 		if !x.Live {
 			twin := st.liveTwin(x)
 			if twin == nil {

@@ -9,9 +9,9 @@ import (
 // cycle is all changes that must be tested and merged together with c, git parents first: c alone, or
 // the strongly connected component of the graph that it is in.
 func (st *stepper) cycle(g *graph, c *change.Change) []*change.Change {
-	if g.has(c.Key()) {
+	if k := c.Key(); g.has(k) && g.needed(k) {
 		for _, comp := range components(g) {
-			if len(comp) > 1 && slices.Contains(comp, c.Key()) {
+			if len(comp) > 1 && slices.Contains(comp, k) {
 				return st.parentsFirst(comp)
 			}
 		}

@@ -15,6 +15,11 @@ type graph struct {
 
 func (g *graph) has(k change.Key) bool { _, ok := g.needs[k]; return ok }
 
+// needed tells whether any change of the graph needs this one.
+func (g *graph) needed(k change.Key) bool {
+	return slices.ContainsFunc(g.nodes, func(n change.Key) bool { return slices.Contains(g.needs[n], k) })
+}
+
 // explore adds what c needs, transitively.
 func (st *stepper) explore(g *graph, c *change.Change) {
 	if !c.IsChange() || st.ignoresDependencies() {
@@ -23,37 +28,33 @@ func (st *stepper) explore(g *graph, c *change.Change) {
 	if g.needs == nil {
 		g.needs = map[change.Key][]change.Key{}
 	}
-	st.visit(g, c, map[change.Key]bool{})
+	st.visit(g, c.Key(), c, map[change.Key]bool{})
 }
 
-func (st *stepper) visit(g *graph, c *change.Change, seen map[change.Key]bool) {
-	k := c.Key()
+func (st *stepper) visit(g *graph, k change.Key, c *change.Change, seen map[change.Key]bool) {
 	seen[k] = true
 	for _, n := range st.needs(c) {
 		if !g.has(k) {
 			g.nodes = append(g.nodes, k)
 		}
-		if !slices.Contains(g.needs[k], n.Key()) {
-			g.needs[k] = append(g.needs[k], n.Key())
+		if !slices.Contains(g.needs[k], n) {
+			g.needs[k] = append(g.needs[k], n)
 		}
-		if !seen[n.Key()] {
-			st.visit(g, n, seen)
+		if !seen[n] {
+			st.visit(g, n, st.s.Changes[n], seen)
 		}
 	}
 }
 
-// needs are the unmerged changes that c needs, as far as they are known.
-func (st *stepper) needs(c *change.Change) []*change.Change {
+// needs are the keys of the unmerged changes that c needs, as far as they are known.
+func (st *stepper) needs(c *change.Change) []change.Key {
 	if len(c.GitNeeds)+len(c.CompatNeeds)+len(c.FooterNeeds)+len(c.TopicNeeds) == 0 {
 		return nil
 	}
-	var out []*change.Change
-	for _, k := range c.Needs(true) {
-		if n := st.s.Changes[k]; n != nil && !n.Merged {
-			out = append(out, n)
-		}
-	}
-	return out
+	return slices.DeleteFunc(c.Needs(true), func(k change.Key) bool {
+		n := st.s.Changes[k]
+		return n == nil || n.Merged
+	})
 }
 
 // ignoresDependencies: the pipeline takes each change for itself.
@@ -85,7 +86,8 @@ func (st *stepper) missing(own []*change.Change, q *Queue, it *Item, warn *[]str
 		}
 	}
 	for _, c := range own {
-		for _, n := range st.needs(c) {
+		for _, need := range st.needs(c) {
+			n := st.s.Changes[need]
 			if st.s.Settings.Manager == Dependent {
 				if !st.sharesQueue(n, q) {
 					*warn = append(*warn, "Change "+n.Number+" in project "+n.Project.Name+
@@ -98,7 +100,7 @@ func (st *stepper) missing(own []*change.Change, q *Queue, it *Item, warn *[]str
 					abort = true
 				}
 			}
-			if containsChange(own, n.Key()) || st.aheadInQueue(n.Key(), q, it) {
+			if containsChange(own, need) || st.aheadInQueue(need, q, it) {
 				continue
 			}
 			add(n)
@@ -121,11 +123,11 @@ func (st *stepper) sharesQueue(c *change.Change, q *Queue) bool {
 
 // aheadInQueue tells whether an item of the queue, ahead of it (nil: any), has the change.
 func (st *stepper) aheadInQueue(k change.Key, q *Queue, it *Item) bool {
-	for _, id := range q.Items {
-		if it != nil && id == it.ID {
+	for _, x := range st.line(q) {
+		if x == it {
 			return false
 		}
-		if slices.Contains(st.s.Items[id].Changes, k) {
+		if slices.Contains(x.Changes, k) {
 			return true
 		}
 	}
@@ -165,7 +167,7 @@ func (st *stepper) failingNeeds(it *Item) bool {
 	}
 	for _, c := range st.changes(it) {
 		for _, n := range st.needs(c) {
-			if x := st.liveItem(n.Key()); x != nil && x != it && len(x.Failing) > 0 {
+			if x := st.liveItem(n); x != nil && x != it && len(x.Failing) > 0 {
 				return true
 			}
 		}
@@ -176,8 +178,8 @@ func (st *stepper) failingNeeds(it *Item) bool {
 // liveItem is the live item with the change at this patch set, in any queue.
 func (st *stepper) liveItem(k change.Key) *Item {
 	for _, q := range st.s.Queues {
-		for _, id := range q.Items {
-			if it := st.s.Items[id]; it.Live && slices.Contains(it.Changes, k) {
+		for _, it := range st.line(q) {
+			if it.Live && slices.Contains(it.Changes, k) {
 				return it
 			}
 		}

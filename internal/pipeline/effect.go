@@ -18,7 +18,7 @@ type Merge struct {
 	Item     ItemID     `json:"item"`
 	Buildset BuildsetID `json:"buildset"`
 	// Operations in order, oldest item first.
-	Operations []MergeOp `json:"operations"`
+	Operations []*MergeOp `json:"operations"`
 	// Time is what the commits carry.
 	Time time.Time `json:"time"`
 	// Files asks for the changed files of these changes.
@@ -138,7 +138,7 @@ type Start struct {
 	View *View `json:"view,omitempty"`
 	// Merge is the item's speculative state; Operations how it was made.
 	Merge      *MergeResult `json:"merge"`
-	Operations []MergeOp    `json:"operations,omitempty"`
+	Operations []*MergeOp   `json:"operations,omitempty"`
 	Time       time.Time    `json:"time"`
 	Nodeset    job.Nodeset  `json:"nodeset"`
 	Nodes      []string     `json:"nodes,omitempty"`
@@ -200,7 +200,7 @@ type Report struct {
 	// Commits are the tested merges, by change; Operations, how they were made, so that they can be made again
 	// where they are not.
 	Commits    []Commit              `json:"commits,omitempty"`
-	Operations []MergeOp             `json:"operations,omitempty"`
+	Operations []*MergeOp            `json:"operations,omitempty"`
 	Modes      map[change.Key]string `json:"modes,omitempty"`
 	URL        string                `json:"url,omitempty"`
 	Event      event.Ref             `json:"event"`

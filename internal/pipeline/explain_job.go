@@ -27,7 +27,7 @@ func (e *explainer) present(j *job.Job, js *JobState) string {
 	}
 	ahead := e.ahead()
 	switch {
-	case e.bs.Phase != PhaseReady:
+	case e.bs.Phase != PhaseReady, !e.it.Active:
 		return e.item()
 	case e.s.Paused != "":
 		return "The pipeline is paused: " + sentence(e.s.Paused)

@@ -100,7 +100,7 @@ func atWork(js *JobState) bool {
 // holding tells whether a job of the item, or of one ahead of it, that holds what follows has not
 // succeeded yet.
 func (st *stepper) holding(it *Item) bool {
-	for ; it != nil && it.Live; it = st.item(it.Ahead) {
+	for ; it != nil && it.Live; it = st.ahead(it) {
 		g := it.Buildset.Graph
 		if g == nil {
 			return false
@@ -154,7 +154,7 @@ func (st *stepper) request(it *Item, j *job.Job, js *JobState) {
 		js.NodesReady = true
 		return
 	}
-	js.NodeRequest = st.id()
+	js.NodeRequest, it.unasking = st.id(), false
 	js.Waiting = waitingNodes + js.NodeRequest
 	js.Relative = st.relativePriority(it)
 	e := &RequestNodes{
@@ -318,20 +318,20 @@ func ref(it *Item, j *job.Job) change.Key {
 // relativePriority orders node requests of one priority: by position in a dependent queue, by how many
 // live items of the same queue of projects are before it elsewhere; exact below 10, then coarser.
 func (st *stepper) relativePriority(it *Item) int {
-	if st.relative == nil {
-		st.relative = st.relativePriorities()
+	if !st.ranked {
+		st.rank()
 	}
-	return st.relative[it.ID]
+	return it.relative
 }
 
-func (st *stepper) relativePriorities() map[ItemID]int {
-	out := make(map[ItemID]int, len(st.s.Items))
+func (st *stepper) rank() {
+	st.ranked = true
 	ahead := map[string]int{}
 	for _, q := range st.s.Queues {
-		for i, id := range q.Items {
-			it := st.s.Items[id]
+		for i, it := range st.line(q) {
+			it.relative = 0
 			if st.s.Settings.Manager == Dependent {
-				out[id] = coarse(i)
+				it.relative = coarse(i)
 				continue
 			}
 			if !it.Live {
@@ -347,10 +347,9 @@ func (st *stepper) relativePriorities() map[ItemID]int {
 			for _, g := range groups {
 				ahead[g]++
 			}
-			out[id] = coarse(max(least, 0))
+			it.relative = coarse(max(least, 0))
 		}
 	}
-	return out
 }
 
 // groups are the shared queues, or the projects, of the item's changes.
@@ -384,17 +383,18 @@ func (st *stepper) reprioritize() {
 		return
 	}
 	for _, q := range st.s.Queues {
-		for _, id := range q.Items {
-			it := st.s.Items[id]
+		for _, it := range st.line(q) {
 			bs := it.Buildset
-			if bs.Phase != PhaseReady {
+			if it.unasking || bs.Phase != PhaseReady {
 				continue
 			}
+			it.unasking = true
 			for _, j := range bs.Graph.Jobs {
 				js := bs.Jobs[j.ID]
 				if js.NodeRequest == "" || js.NodesReady {
 					continue
 				}
+				it.unasking = false
 				if r := st.relativePriority(it); r != js.Relative {
 					js.Relative = r
 					st.emit(&Reprioritize{Request: js.NodeRequest, Relative: r})

@@ -61,9 +61,8 @@ func (st *stepper) removeOldPatchset(c *change.Change) {
 func (st *stepper) removeAbandoned(c *change.Change) {
 	for _, q := range slices.Clone(st.s.Queues) {
 		gone := map[change.Key]bool{}
-		for _, id := range slices.Clone(q.Items) {
-			it := st.s.Items[id]
-			if it == nil || !it.Live || it.Merging != "" {
+		for _, it := range st.line(q) {
+			if it.left() || !it.Live || it.Merging != "" {
 				continue
 			}
 			switch {
@@ -155,7 +154,7 @@ func (st *stepper) promote(in *Promote) {
 	if len(queues) > 0 {
 		rest := slices.DeleteFunc(st.s.Queues, func(q *Queue) bool { return slices.Contains(queues, q) })
 		st.s.Queues = append(slices.Clone(queues), rest...)
-		st.relative, st.moved = nil, true
+		st.ranked, st.moved = false, true
 		st.version++
 	}
 }
@@ -166,8 +165,8 @@ func (st *stepper) reorder(q *Queue, first []*Item) {
 	}
 	// What is about to merge leaves by itself.
 	var now []*Item
-	for _, id := range q.Items {
-		if it := st.s.Items[id]; it.Live && it.Merging == "" {
+	for _, it := range st.line(q) {
+		if it.Live && it.Merging == "" {
 			now = append(now, it)
 		}
 	}

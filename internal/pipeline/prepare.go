@@ -20,7 +20,7 @@ func (st *stepper) prepare(it *Item) bool {
 		bs.Problems = []Problem{{Text: "This change depends on a change with an invalid configuration.\n"}}
 		st.touch(it)
 	}
-	if a := st.item(it.Ahead); a != nil && !a.Live && a.Buildset.Conflict != "" && bs.Phase != PhaseReady && bs.Phase != PhaseProblem {
+	if a := st.ahead(it); a != nil && !a.Live && a.Buildset.Conflict != "" && bs.Phase != PhaseReady && bs.Phase != PhaseProblem {
 		// Nobody would ever tell of the context's layout: what does not merge by now blocks what needs it.
 		st.spoil(bs)
 		bs.Conflict = a.Buildset.Conflict
@@ -43,7 +43,7 @@ func (st *stepper) spoil(bs *Buildset) {
 
 // brokenAhead tells whether the item ahead has an invalid configuration.
 func (st *stepper) brokenAhead(it *Item) bool {
-	a := st.item(it.Ahead)
+	a := st.ahead(it)
 	return a != nil && len(a.Buildset.Problems) > 0
 }
 
@@ -75,7 +75,7 @@ func (st *stepper) configure(it *Item) {
 // item itself.
 func (st *stepper) lineage(it *Item) []*Item {
 	var out []*Item
-	for x := it; x != nil; x = st.item(x.Ahead) {
+	for x := it; x != nil; x = st.ahead(x) {
 		out = append(out, x)
 	}
 	slices.Reverse(out)
@@ -84,10 +84,10 @@ func (st *stepper) lineage(it *Item) []*Item {
 
 // operations are those of the item ahead, as it was told to make them, so that both make the same commits,
 // without what landed meanwhile; and the item's own.
-func (st *stepper) operations(it *Item) []MergeOp {
+func (st *stepper) operations(it *Item) []*MergeOp {
 	own := st.changes(it)
-	var ahead []MergeOp
-	if a := st.item(it.Ahead); a != nil {
+	var ahead []*MergeOp
+	if a := st.ahead(it); a != nil {
 		if ahead = a.Buildset.Operations; ahead == nil {
 			ahead = st.operations(a)
 		}
@@ -95,10 +95,10 @@ func (st *stepper) operations(it *Item) []MergeOp {
 			ahead = ahead[1:]
 		}
 	}
-	ops := make([]MergeOp, len(ahead), len(ahead)+len(own))
-	copy(ops, ahead)
+	ops := make([]*MergeOp, len(ahead), len(ahead)+len(own))
+	copy(ops, ahead) // an operation never changes: items share them
 	for _, c := range own {
-		ops = append(ops, MergeOp{
+		ops = append(ops, &MergeOp{
 			Key: c.Key(), Item: it.ID, Project: c.Project, Branch: c.Branch, Ref: c.Ref, Commit: c.Commit,
 			Mode: st.s.Tenant.Projects[c.Project.Canonical()].MergeMode, Number: c.Number, Patchset: c.Patchset,
 			Message: c.Message, NewRev: c.NewRev, OldRev: c.OldRev, Time: it.Buildset.Configured,
@@ -225,7 +225,7 @@ func (st *stepper) askLayout(it *Item) {
 // layoutAhead is the layout that the item's own changes are applied to; ok is false while that is not
 // known.
 func (st *stepper) layoutAhead(it *Item) (id string, ok bool) {
-	a := st.item(it.Ahead)
+	a := st.ahead(it)
 	if a == nil {
 		return st.s.Tenant.Layout, true
 	}
@@ -296,17 +296,23 @@ func (st *stepper) filled(it *Item, c *change.Change) *change.Change {
 
 // tested are the changes that the buildset was made of, oldest first, whatever of them has merged since.
 func (st *stepper) tested(bs *Buildset) []*change.Change {
-	var out []*change.Change
+	if st.told == bs {
+		return st.toldOf
+	}
+	out := make([]*change.Change, 0, len(bs.Operations))
 	for _, op := range bs.Operations {
 		c := st.s.Changes[op.Key]
 		if c == nil {
 			continue
 		}
-		if x := st.item(op.Item); x != nil {
-			c = st.filled(x, c)
+		if c.Files == nil {
+			if x := st.item(op.Item); x != nil {
+				c = st.filled(x, c)
+			}
 		}
 		out = append(out, c)
 	}
+	st.told, st.toldOf = bs, out
 	return out
 }
 
@@ -357,7 +363,7 @@ func (st *stepper) freeze(it *Item, g *job.Graph) {
 	}
 	var more []change.Project
 	for _, p := range g.Projects {
-		known := slices.ContainsFunc(bs.Operations, func(op MergeOp) bool { return op.Project == p })
+		known := slices.ContainsFunc(bs.Operations, func(op *MergeOp) bool { return op.Project == p })
 		if !known && !slices.Contains(more, p) {
 			more = append(more, p)
 		}

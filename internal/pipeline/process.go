@@ -19,6 +19,7 @@ const (
 // process looks at every item, queue by queue and front first, until a pass changes nothing: semantics
 // 2.5. A pass takes each item on top of the nearest non-failing item ahead (nnfi).
 func (st *stepper) process() {
+	st.rouse()
 	limit := 10*len(st.s.Items) + 100
 	for range limit {
 		before := st.version
@@ -37,9 +38,8 @@ func (st *stepper) process() {
 func (st *stepper) processQueue(q *Queue) {
 	var nnfi *Item
 	position := 0
-	for _, id := range slices.Clone(q.Items) {
-		it := st.s.Items[id]
-		if it == nil {
+	for _, it := range st.line(q) {
+		if it.left() {
 			continue
 		}
 		if st.rests(q, it, position, nnfi) {
@@ -51,7 +51,7 @@ func (st *stepper) processQueue(q *Queue) {
 		}
 		it.rests = true // unless it is touched
 		nnfi = st.processItem(q, it, position, nnfi)
-		if st.s.Items[id] != nil {
+		if !it.left() {
 			position++
 			it.rests = it.rests && st.mayRest(it)
 		}
@@ -70,6 +70,9 @@ func (st *stepper) processItem(q *Queue, it *Item, position int, nnfi *Item) *It
 	if active := st.strategy.Active(q, position); it.Active != active {
 		it.Active = active
 		st.touch(it)
+	}
+	if !it.Active {
+		st.standBack(it)
 	}
 	failing, ready := st.advance(it, nnfi)
 	if ready {
@@ -105,7 +108,7 @@ func (st *stepper) setFailing(it *Item, failing []string) {
 
 // liveAhead is the item that this one waits for; context does not count.
 func (st *stepper) liveAhead(it *Item) *Item {
-	if a := st.item(it.Ahead); a != nil && a.Live {
+	if a := st.ahead(it); a != nil && a.Live {
 		return a
 	}
 	return nil

@@ -31,7 +31,10 @@ func (c *chance) look(_ Input, effects []Effect, touched []ItemID) {
 	c.checkSemaphores()
 	c.checkLock()
 	if c.exact {
-		c.checkWritten(touched)
+		c.touched = append(c.touched, touched...)
+		if c.world.inputs%4 == 0 {
+			c.checkWritten()
+		}
 	}
 }
 
@@ -168,9 +171,11 @@ func (c *chance) checkSemaphores() {
 	}
 }
 
-// checkWritten keeps the items as their owner writes them, only those that the step touched, and looks whether
+// checkWritten keeps the items as their owner writes them, only those that steps touched, and looks whether
 // those are all that changed; and reads the state back from its JSON.
-func (c *chance) checkWritten(touched []ItemID) {
+func (c *chance) checkWritten() {
+	touched := c.touched
+	c.touched = nil
 	for _, id := range touched {
 		delete(c.written, id)
 		if it := c.s.Items[id]; it != nil {

@@ -18,6 +18,7 @@ import (
 // hold is looked at after every step; at the end all work is finished, and nothing may be left. The flag
 // -rapid.checks says how many runs there are for each manager (make properties).
 func TestProperties(t *testing.T) {
+	t.Parallel()
 	for _, k := range []Kind{Dependent, Independent, Serial, Supercedent} {
 		t.Run(string(k), func(t *testing.T) {
 			t.Parallel()
@@ -31,8 +32,10 @@ type chance struct {
 	*world
 	*rapid.T
 	plan plan
-	// exact: the state is written down and read back after every step, as its owner does.
+	// exact: the state is written down and read back after every few steps, as its owner does: the items that were
+	// touched since.
 	exact   bool
+	touched []ItemID
 	written map[ItemID]string
 	inputs  []recorded
 
@@ -501,8 +504,11 @@ func (c *chance) replay() {
 	s, sem := &State{}, &Semaphores{}
 	for _, r := range c.inputs {
 		s.running = nil
+		for _, q := range s.Queues {
+			q.line = nil
+		}
 		for _, it := range s.Items {
-			it.rests, it.held = false, false
+			it.rests, it.held, it.unasking, it.ahead = false, false, false, nil
 		}
 		Step(s, sem, r.meta, r.in)
 	}

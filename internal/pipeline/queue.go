@@ -91,6 +91,22 @@ func (st *stepper) dropEmpty(q *Queue) {
 	}
 }
 
+// line is the items of the queue, front first. It is kept beside their ids, for a queue of hundreds is gone through
+// many times a step; whoever takes an item out of Items sets it to nil. Going through it one may change the queue:
+// what left meanwhile is told by left.
+func (st *stepper) line(q *Queue) []*Item {
+	if len(q.line) != len(q.Items) {
+		q.line = make([]*Item, len(q.Items), len(q.Items)+1)
+		for i, id := range q.Items {
+			q.line[i] = st.s.Items[id]
+		}
+	}
+	return q.line
+}
+
+// left tells whether the item is in the pipeline no more.
+func (it *Item) left() bool { return !it.Dequeued.IsZero() }
+
 func (st *stepper) queueOf(it *Item) *Queue {
 	for _, q := range st.s.Queues {
 		if slices.Contains(q.Items, it.ID) {
@@ -110,16 +126,16 @@ func (st *stepper) append(q *Queue, keys []change.Key, live bool, ev event.Ref) 
 		ahead.Behind = append(ahead.Behind, it.ID)
 		st.touch(ahead)
 	}
-	q.Items = append(q.Items, it.ID)
+	q.Items, q.line = append(q.Items, it.ID), append(st.line(q), it)
 	st.s.Items[it.ID] = it
 	st.touch(it)
-	st.relative, st.moved = nil, true
+	st.ranked, st.moved = false, true
 	return it
 }
 
 // unlink takes the item out of the chain: what was behind it is now behind what was ahead of it.
 func (st *stepper) unlink(it *Item) {
-	ahead := st.item(it.Ahead)
+	ahead := st.ahead(it)
 	if ahead != nil {
 		ahead.Behind = without(ahead.Behind, it.ID)
 		st.touch(ahead)

@@ -12,7 +12,7 @@ func (st *stepper) reconfigure(in *Reconfigure) {
 	}
 	s.Settings, s.Tenant = in.Settings, in.Tenant
 	s.Failures, s.Disabled = 0, false
-	st.strategy, st.allowed, st.relative = StrategyFor(&s.Settings), nil, nil
+	st.strategy, st.allowed, st.ranked = StrategyFor(&s.Settings), nil, false
 	st.moved, st.everything = true, true
 	st.version++
 	st.wantsEstimates()
@@ -41,7 +41,7 @@ func (st *stepper) rehouse(old *Queue, removed bool) {
 		}
 		last = home
 		if !slices.Contains(home.Items, id) {
-			home.Items = append(home.Items, id)
+			home.Items, home.line = append(home.Items, id), nil
 		}
 		home.Window = st.keptWindow(old, home)
 		homes[id] = home
@@ -101,7 +101,7 @@ func (st *stepper) evict(old *Queue, it *Item) {
 	st.dropView(it.Buildset)
 	it.Dequeued = st.now
 	delete(st.s.Items, it.ID)
-	old.Items = without(old.Items, it.ID)
+	old.Items, old.line = without(old.Items, it.ID), nil
 }
 
 // separate cuts the link to an item ahead that is now in another queue: the item goes to the tail of
@@ -128,7 +128,7 @@ func (st *stepper) separate(homes map[ItemID]*Queue, id ItemID) {
 // relink puts b behind it again.
 func (st *stepper) relink(b ItemID, it *Item) {
 	x := st.s.Items[b]
-	if a := st.item(x.Ahead); a != nil {
+	if a := st.ahead(x); a != nil {
 		a.Behind = without(a.Behind, b)
 	}
 	x.Ahead = it.ID

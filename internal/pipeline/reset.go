@@ -63,9 +63,9 @@ func (st *stepper) forget(it *Item) {
 	st.dropView(it.Buildset)
 	it.Dequeued = st.now
 	delete(st.s.Items, it.ID)
-	st.relative, st.moved = nil, true
+	st.ranked, st.moved = false, true
 	if q != nil {
-		q.Items = without(q.Items, it.ID)
+		q.Items, q.line = without(q.Items, it.ID), nil
 		st.dropEmpty(q)
 	}
 }
@@ -143,4 +143,19 @@ func (st *stepper) returnNodes(it *Item, js *JobState) {
 	st.emit(&ReturnNodes{Request: js.NodeRequest, Nodes: js.Nodes})
 	js.NodeRequest, js.Nodes, js.NodesReady = "", nil, false
 	st.touch(it)
+}
+
+// standBack gives up what jobs that did not begin hold and asked for: the item fell out of the window, and those
+// inside it may need that. What runs goes on.
+func (st *stepper) standBack(it *Item) {
+	if it.Buildset.Graph == nil {
+		return
+	}
+	for _, j := range it.Buildset.Graph.Jobs {
+		if js := it.Buildset.Jobs[j.ID]; js.Build == nil {
+			st.releaseSemaphores(it, j)
+			st.returnNodes(it, js)
+			st.wait(it, js, "")
+		}
+	}
 }

@@ -15,8 +15,21 @@ import (
 
 // rests tells whether a look at the item would change nothing.
 func (st *stepper) rests(q *Queue, it *Item, position int, nnfi *Item) bool {
-	return it.rests && !st.everything && it.Active == st.strategy.Active(q, position) && st.liveAhead(it) == nnfi &&
-		(len(st.learned) == 0 || !slices.ContainsFunc(it.Changes, func(k change.Key) bool { return st.learned[k] }))
+	return it.rests && !st.everything && it.Active == st.strategy.Active(q, position) && it.on(nnfi)
+}
+
+// on tells whether the item is directly behind x; nil: behind none.
+func (it *Item) on(x *Item) bool { return x == nil && it.Ahead == "" || x != nil && it.Ahead == x.ID }
+
+// rouse has every item looked at whose changes the input brought news of.
+func (st *stepper) rouse() {
+	if len(st.learned) == 0 {
+		return
+	}
+	st.eachItem(func(_ *Queue, it *Item) bool {
+		it.rests = it.rests && !slices.ContainsFunc(it.Changes, func(k change.Key) bool { return st.learned[k] })
+		return true
+	})
 }
 
 // mayRest tells whether only news about the item itself, its change or its place could give it something to

@@ -17,6 +17,7 @@ import (
 // merge it onto the branch, test it, land it, or leave it. However much the gate does at once and starts over,
 // and in whatever order its work gets done, the same changes must land in the same order.
 func TestSerialOracle(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		g := newTruth(t)
 		g.play()

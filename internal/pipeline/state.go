@@ -74,6 +74,9 @@ type Queue struct {
 	// Window is the present size; 0 is no bound.
 	Window int      `json:"window"`
 	Items  []ItemID `json:"items"`
+
+	// line is Items looked up; nil: not known, see (*stepper).line.
+	line []*Item
 }
 
 // Item is one or several changes (a cycle) on their way through a pipeline.
@@ -119,9 +122,12 @@ type Item struct {
 	// Failing lists why items behind do not build on this one; empty: it is fine so far.
 	Failing []string `json:"failing,omitempty"`
 
-	// rests and held are what the last look at the item found, see (*stepper).rests; false where it is not
-	// known, as after reading the state back.
-	rests, held bool
+	// rests and held are what the last look at the item found, see (*stepper).rests; unasking, that no request for
+	// nodes of it is outstanding. All are false where it is not known, as after reading the state back.
+	rests, held, unasking bool
+	// relative is its relative priority, as worked out last in this step; ahead, the item of that id once looked up.
+	relative int
+	ahead    *Item
 }
 
 // Phase is how far a buildset has come in being prepared.
@@ -148,7 +154,7 @@ type Buildset struct {
 	Asked bool `json:"asked,omitempty"`
 	Stale bool `json:"stale,omitempty"`
 	// Operations are the merges that make the speculative state, fixed when it is asked for.
-	Operations []MergeOp `json:"operations,omitempty"`
+	Operations []*MergeOp `json:"operations,omitempty"`
 	// Files of each change, where the forge did not say and the merger was asked.
 	Files map[change.Key][]string `json:"files,omitempty"`
 	// Merge is what the merger made of it.

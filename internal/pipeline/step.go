@@ -34,12 +34,16 @@ type stepper struct {
 	marked  map[ItemID]bool
 
 	strategy Strategy
-	// relative is the relative priority of items, nil until asked for and after items moved.
-	relative map[ItemID]int
+	// ranked: the relative priorities of items are worked out, and no item moved since.
+	ranked bool
 	// moved: items came, went or changed places. everything: the input may concern every item; learned are
 	// the changes of which it brought news.
 	moved, everything bool
 	learned           map[change.Key]bool
+	// told is the buildset of the last build that the step started, and toldOf the changes that it was told of: other
+	// builds of the buildset are told the same.
+	told   *Buildset
+	toldOf []*change.Change
 	// released are semaphores that became free; allowed, the votes that success here brings.
 	released []string
 	allowed  []string
@@ -184,6 +188,17 @@ func changesOf(s *State, it *Item) []*change.Change {
 	return out
 }
 
+// ahead is the item ahead of one; nil where there is none. It is kept beside its id, for long chains are followed.
+func (st *stepper) ahead(it *Item) *Item {
+	if it.Ahead == "" {
+		return nil
+	}
+	if it.ahead == nil || it.ahead.ID != it.Ahead {
+		it.ahead = st.s.Items[it.Ahead]
+	}
+	return it.ahead
+}
+
 func (st *stepper) item(id ItemID) *Item {
 	if id == "" {
 		return nil
@@ -195,8 +210,8 @@ func (st *stepper) item(id ItemID) *Item {
 // item that it is given.
 func (st *stepper) eachItem(f func(q *Queue, it *Item) bool) {
 	for _, q := range slices.Clone(st.s.Queues) {
-		for _, id := range slices.Clone(q.Items) {
-			if it := st.s.Items[id]; it != nil && !f(q, it) {
+		for _, it := range st.line(q) {
+			if !it.left() && !f(q, it) {
 				return
 			}
 		}

@@ -322,7 +322,7 @@ func (s *story) reasons(e *Report) string {
 	for _, c := range e.Changes {
 		for _, l := range strings.Split(e.Messages[c.Key()].Message, "\n") {
 			l = strings.TrimSpace(l)
-			for _, want := range []string{"is needed", "are needed", "unable to merge", "branch moved", "not share", "Error merging", "invalid conf", "max of", "circular", "abandoned", "forge", "at a time", "same time", "once more"} {
+			for _, want := range []string{"is needed", "are needed", "unable to merge", "branch moved", "not share", "Error merging", "invalid conf", "max of", "circular", "abandoned", "forge", "at a time", "same time", "once more", "the cycle"} {
 				if strings.Contains(l, want) && !seen[l] {
 					seen[l] = true
 					out = append(out, "\n  "+l)
@@ -341,7 +341,7 @@ func keysOf(changes []*change.Change) []change.Key {
 	return out
 }
 
-func operations(ops []MergeOp) string {
+func operations(ops []*MergeOp) string {
 	var out []string
 	for _, op := range ops {
 		n := op.Number

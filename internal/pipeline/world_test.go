@@ -218,6 +218,12 @@ func contains(commit, number, patchset string) bool {
 // branch is still at what it was made upon. no are changes whose merge the forge refuses.
 func (w *world) land(e *Report, no func(number string) bool) *Reported {
 	out := &Reported{Item: e.Item, Buildset: e.Buildset, Report: e.ID, Merged: map[change.Key]bool{}, Why: map[change.Key]string{}}
+	if w.torn(e) {
+		for _, c := range e.Changes {
+			out.Merged[c.Key()], out.Why[c.Key()] = false, "not all changes of the cycle can be merged"
+		}
+		return out
+	}
 	for _, c := range e.Changes {
 		f := w.forge[c.Number]
 		switch i := slices.IndexFunc(e.Commits, func(m Commit) bool { return m.Change == c.Key() }); {
@@ -244,6 +250,22 @@ func (w *world) land(e *Report, no func(number string) bool) *Reported {
 		break
 	}
 	return out
+}
+
+// torn tells whether a cycle, none of which is merged, could only be merged in part: the reporter looks before it
+// begins.
+func (w *world) torn(e *Report) bool {
+	gone := 0
+	for _, c := range e.Changes {
+		f := w.forge[c.Number]
+		if f.Merged {
+			return false
+		}
+		if !f.Open || f.Patchset != c.Patchset {
+			gone++
+		}
+	}
+	return len(e.Changes) > 1 && gone > 0
 }
 
 // close takes a change out of the open ones.

@@ -155,6 +155,12 @@ func (r *Reporter) mail(ctx context.Context, m Mailer, rep *pipeline.Report, rp 
 // cycle are asked for nevertheless (semantics 2.7), but for those that were tested upon it on the same branch, and
 // not after a branch moved, for then all will be tested again.
 func (r *Reporter) merge(ctx context.Context, tenant, pipe string, rep *pipeline.Report, out *pipeline.Reported) {
+	if why := r.torn(ctx, rep); why != "" {
+		for _, c := range rep.Changes {
+			out.Merged[c.Key()], out.Why[c.Key()] = false, why
+		}
+		return
+	}
 	lost := map[string]bool{} // commits that did not land
 	for _, c := range rep.Changes {
 		rp, ok := merges(rep, c)
@@ -184,6 +190,32 @@ func (r *Reporter) merge(ctx context.Context, tenant, pipe string, rep *pipeline
 			lost[m.Commit] = true
 		}
 	}
+}
+
+// torn says which change keeps a cycle from landing whole: it was closed, or has a newer patch set, since the
+// pipeline decided. Nothing of the cycle is merged then. Where a part of it is merged already, by an earlier try,
+// the rest follows as far as it can.
+func (r *Reporter) torn(ctx context.Context, rep *pipeline.Report) (why string) {
+	if len(rep.Changes) < 2 {
+		return ""
+	}
+	for _, c := range rep.Changes {
+		f := r.Forges.For(c.Project.Connection)
+		if f == nil {
+			continue
+		}
+		now, err := f.Change(ctx, c.Project, c.Number, c.Patchset)
+		switch {
+		case err != nil: // not known; its merge will tell
+		case now.Merged:
+			return ""
+		case !now.Open:
+			why = fmt.Sprintf("%s is not open any more, and all changes of the cycle merge or none", c.ID())
+		case !now.Current:
+			why = fmt.Sprintf("%s has a newer patch set than the tested one, and all changes of the cycle merge or none", c.ID())
+		}
+	}
+	return why
 }
 
 // commit is the merge commit that was tested of a change; empty where there is none.
