@@ -58,10 +58,7 @@ func (s *realSite) onFullDisk(disk *smalldisk.Disk, left ...int64) {
 		running := s.propose("slow "+name, map[string]string{"tools/test.sh": slowly})
 		s.wait("the build to run", func() bool { return strings.Contains(s.must("status"), "unit") })
 		disk.Leave(free)
-		s.wait("the server to say that it is full", func() bool {
-			text, ok := s.ready()
-			return !ok && strings.Contains(text, "the disk of "+disk.Dir)
-		})
+		s.says("the disk of " + disk.Dir)
 		refused := s.commit("refused "+name, map[string]string{"b": name})
 		out, err := s.tryGit(refused, "push", "origin", "HEAD:refs/for/main")
 		taken := err == nil // some bytes may be free after all, when a node goes
@@ -73,7 +70,7 @@ func (s *realSite) onFullDisk(disk *smalldisk.Disk, left ...int64) {
 			s.Errorf("the disk is full, and the server says %s", text)
 		}
 		disk.Clear()
-		s.wait("the server to be ready again", func() bool { _, ok := s.ready(); return ok })
+		s.until("it is ready again", func() bool { _, ok := s.ready(); return ok })
 		s.report(running)
 		if !taken {
 			s.git(refused, "push", "-q", "origin", "HEAD:refs/for/main")

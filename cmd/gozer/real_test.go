@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,12 +23,20 @@ import (
 // asGozer is the environment variable with which this test program is gozer.
 const asGozer = "GOZER_TEST_AS_GOZER=1"
 
-// realSite is a site whose server is a process of its own, which signals can reach.
+// realServer is a server that is a process of its own, which signals can reach.
+type realServer struct {
+	t      *testing.T
+	set    *settings.Settings
+	config string
+	cmd    *exec.Cmd
+	log    *logBuffer
+	ended  chan error
+}
+
+// realSite is a site with such a server.
 type realSite struct {
 	*site
-	cmd   *exec.Cmd
-	log   *logBuffer
-	ended chan error
+	*realServer
 }
 
 // logBuffer collects what a process writes.
@@ -54,70 +63,102 @@ func newRealSite(t *testing.T, data, more string) *realSite {
 	if err := sandbox.Check(t.Context()); err != nil {
 		t.Skip(err)
 	}
-	dir := t.TempDir()
-	s := &site{T: t, dir: dir, admin: "top-secret"}
-	s.write(filepath.Join(dir, "tenants.yaml"), `- tenant:
-    name: example
-    source:
-      local:
-        config-projects:
-          - config: {load-branch: main}
-        untrusted-projects: [app]
-`, 0o600)
-	s.write(filepath.Join(dir, "gozer.yaml"), fmt.Sprintf(`data: %s
-listen: %s
-tenants: tenants.yaml
-connections: [{name: local, driver: local, projects: [config, app], admin: %s}]
-providers: [{name: sandbox, driver: sandbox, labels: [{name: small, max: 4}]}]
-log: {format: json}
-%s`, data, freePort(t), s.admin, more), 0o600)
-	set, err := settings.Read(filepath.Join(dir, "gozer.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.set = set
-	s.forge = strings.TrimSuffix(set.Root, "/") + strings.TrimSuffix(mountPoint("local"), "/")
-	r := &realSite{site: s, log: &logBuffer{}}
-	t.Cleanup(func() {
-		r.stop(syscall.SIGTERM)
-		if t.Failed() {
-			t.Logf("the log of the server:\n%s", r.log)
-		}
-	})
+	s := &site{T: t, dir: t.TempDir(), admin: "top-secret"}
+	s.write(filepath.Join(s.dir, "tenants.yaml"), siteTenants, 0o600)
+	r := &realSite{site: s, realServer: s.newServer(data, filepath.Join(data, "forge"), more)}
+	s.at(r.realServer)
 	r.start()
 	return r
 }
 
+// at has people and commands go to one of the servers of the site.
+func (s *site) at(r *realServer) {
+	s.set = r.set
+	s.forge = strings.TrimSuffix(r.set.Root, "/") + strings.TrimSuffix(mountPoint("local"), "/")
+}
+
+// newServer makes the configuration of a server of the site, and sees to its end.
+func (s *site) newServer(data, forge, more string) *realServer {
+	s.Helper()
+	r := &realServer{t: s.T, config: filepath.Join(s.dir, filepath.Base(data)+".yaml"), log: &logBuffer{}}
+	s.write(r.config, fmt.Sprintf(`data: %s
+listen: %s
+tenants: tenants.yaml
+connections: [{name: local, driver: local, path: %s, projects: [config, app], admin: %s}]
+providers: [{name: sandbox, driver: sandbox, labels: [{name: small, max: 4}]}]
+log: {format: json}
+%s`, data, freePort(s.T), forge, s.admin, more), 0o600)
+	var err error
+	if r.set, err = settings.Read(r.config); err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() {
+		r.stop(syscall.SIGTERM)
+		if s.Failed() {
+			s.Logf("the log of the server:\n%s", r.log)
+		}
+	})
+	return r
+}
+
 // begin begins a process of the server, whatever becomes of it.
-func (r *realSite) begin() {
-	r.Helper()
-	r.cmd = exec.Command(os.Args[0], "server", "--config", filepath.Join(r.dir, "gozer.yaml"))
+func (r *realServer) begin() {
+	r.t.Helper()
+	r.cmd = exec.Command(os.Args[0], "server", "--config", r.config)
 	r.cmd.Env = append(os.Environ(), asGozer)
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
 	if err := r.cmd.Start(); err != nil {
-		r.Fatal(err)
+		r.t.Fatal(err)
 	}
 	r.ended = make(chan error, 1)
 	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(r.cmd, r.ended)
 }
 
 // start begins a process and waits until it is ready.
-func (r *realSite) start() {
-	r.Helper()
+func (r *realServer) start() {
+	r.t.Helper()
 	r.begin()
-	r.wait("the server to be ready", func() bool { _, ok := r.ready(); return ok })
+	r.until("it is ready", func() bool { _, ok := r.ready(); return ok })
+}
+
+// until waits for something of the server, for a minute at most.
+func (r *realServer) until(what string, done func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			text, _ := r.ready()
+			r.t.Fatalf("not in a minute: %s; the server says %s", what, text)
+		}
+	}
+}
+
+// says waits until the server is not ready, and names each of the words as the reason.
+func (r *realServer) says(words ...string) {
+	r.t.Helper()
+	r.until("not ready: "+strings.Join(words, ", "), func() bool {
+		text, ok := r.ready()
+		return !ok && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) })
+	})
+}
+
+// signal sends one.
+func (r *realServer) signal(sig syscall.Signal) {
+	r.t.Helper()
+	if err := r.cmd.Process.Signal(sig); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // stop ends the process with a signal; one that does not end is killed.
-func (r *realSite) stop(sig syscall.Signal) {
+func (r *realServer) stop(sig syscall.Signal) {
 	if r.cmd == nil {
 		return
 	}
 	_ = r.cmd.Process.Signal(sig)
 	select {
 	case <-r.ended:
-	case <-time.After(30 * time.Second):
-		r.Errorf("the server did not end at %v", sig)
+	case <-time.After(time.Minute):
+		r.t.Errorf("the server did not end at %v", sig)
 		_ = r.cmd.Process.Kill()
 		<-r.ended
 	}
@@ -125,19 +166,19 @@ func (r *realSite) stop(sig syscall.Signal) {
 }
 
 // ready asks the server whether it is, and gives what it says.
-func (r *realSite) ready() (text string, ok bool) {
-	r.Helper()
+func (r *realServer) ready() (text string, ok bool) {
+	r.t.Helper()
 	select {
 	case err := <-r.ended:
 		r.cmd = nil
-		r.Fatalf("the server ended: %v", err)
+		r.t.Fatalf("the server ended: %v", err)
 	default:
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.set.Root+"health/ready", nil)
 	if err != nil {
-		r.Fatal(err)
+		r.t.Fatal(err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -151,7 +192,7 @@ func (r *realSite) ready() (text string, ok bool) {
 // builds are the results of all builds of a job that the history has, by change, the newest first.
 func (r *realSite) builds(job string) map[string][]string {
 	r.Helper()
-	list, err := r.client().Builds(r.Context(), "example", nil)
+	list, err := r.site.client().Builds(r.Context(), "example", nil)
 	if err != nil {
 		r.Fatal(err)
 	}

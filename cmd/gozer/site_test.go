@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"fmt"
 	"net"
 	"net/http"
@@ -29,6 +30,15 @@ type site struct {
 	dir   string
 }
 
+const siteTenants = `- tenant:
+    name: example
+    source:
+      local:
+        config-projects:
+          - config: {load-branch: main}
+        untrusted-projects: [app]
+`
+
 const siteConfig = `- pipeline:
     name: check
     manager: independent
@@ -53,14 +63,7 @@ func newSiteWith(t *testing.T, app map[string]string, adjust func(*settings.Sett
 	dir := t.TempDir()
 	s := &site{T: t, dir: dir}
 	tenants := filepath.Join(dir, "tenants.yaml")
-	s.write(tenants, `- tenant:
-    name: example
-    source:
-      local:
-        config-projects:
-          - config: {load-branch: main}
-        untrusted-projects: [app]
-`, 0o600)
+	s.write(tenants, siteTenants, 0o600)
 	s.set = &settings.Settings{
 		Data: filepath.Join(dir, "data"), Listen: freePort(t), Tenants: tenants,
 		Connections: []settings.Connection{{Name: "local", Driver: "local", Projects: []string{"config", "app"}}},
@@ -187,7 +190,7 @@ func (s *site) commit(title string, files map[string]string) string {
 	s.git(s.dir, "clone", "-q", s.forge+"/app", at)
 	s.files(at, files)
 	s.git(at, "add", "-A")
-	s.git(at, "commit", "-qm", title+"\n\nChange-Id: I"+fmt.Sprintf("%040x", len(title)*7919+int(title[0])))
+	s.git(at, "commit", "-qm", title+"\n\nChange-Id: I"+fmt.Sprintf("%x", sha1.Sum([]byte(title))))
 	return at
 }
 

@@ -4,71 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/gozer-ci/gozer/internal/gatetest/wire"
 	"github.com/gozer-ci/gozer/internal/history"
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/kv/memkv"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
 )
-
-// wire is the way to a server, which can be cut.
-type wire struct {
-	l  net.Listener
-	to string
-
-	mu    sync.Mutex
-	cut   bool
-	conns []net.Conn
-}
-
-func newWire(t *testing.T, to string) *wire {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{l: l, to: to}
-	t.Cleanup(func() { _ = l.Close(); w.set(true) })
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			w.mu.Lock()
-			if err != nil || w.cut {
-				w.mu.Unlock()
-				_ = in.Close()
-				continue
-			}
-			w.conns = append(w.conns, in, out)
-			w.mu.Unlock()
-			go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
-			go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
-		}
-	}()
-	return w
-}
-
-func (w *wire) set(cut bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cut = cut
-	if cut {
-		for _, c := range w.conns {
-			_ = c.Close()
-		}
-		w.conns = nil
-	}
-}
 
 // Builds finish while the database is away: what there is to record waits in the store, and is written when
 // the database is back, all of it and once.
@@ -77,8 +23,8 @@ func TestTheDatabaseIsAwayWhileBuildsFinish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWire(t, u.Host)
-	u.Host = w.l.Addr().String()
+	w := wire.New(t, u.Host)
+	u.Host = w.Addr()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	db, err := history.Open(ctx, history.Config{URL: u.String(), Timeout: 2 * time.Second})
@@ -136,7 +82,7 @@ func TestTheDatabaseIsAwayWhileBuildsFinish(t *testing.T) {
 	}
 	finish(1)
 	drained()
-	w.set(true)
+	w.Cut(true)
 	for n := 2; n <= 20; n++ {
 		finish(n)
 	}
@@ -147,7 +93,7 @@ func TestTheDatabaseIsAwayWhileBuildsFinish(t *testing.T) {
 	if got := waiting(); got != 19 {
 		t.Errorf("%d records wait while the database is away, want 19", got)
 	}
-	w.set(false)
+	w.Cut(false)
 	drained()
 	for n := 1; n <= 20; n++ {
 		id := fmt.Sprintf("00000000-0000-4000-8000-%012d", n)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-semver/semver"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 
@@ -72,7 +73,9 @@ func dial(ctx context.Context, c DialConfig) (*clientv3.Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	if err := greet(ctx, client); err != nil {
+	if err := greet(ctx, client); errors.Is(rpctypes.Error(err), rpctypes.ErrUserEmpty) {
+		return nil, errors.Join(fmt.Errorf("it asks who we are, and there is neither a user with a password nor a certificate: %w", err), client.Close())
+	} else if err != nil {
 		return nil, errors.Join(silent(err, c.Timeout), client.Close())
 	}
 	if err := mayRead(ctx, client, c); err != nil {

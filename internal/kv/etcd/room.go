@@ -12,6 +12,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/storage/backend"
+	"go.etcd.io/etcd/server/v3/storage/mvcc"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"golang.org/x/sys/unix"
 )
@@ -78,7 +79,7 @@ func (r *room) look(ctx context.Context) error {
 		return err
 	}
 	if raised && why == nil {
-		why = r.shrink()
+		why = r.shrink(ctx)
 	}
 	r.mu.Lock()
 	news := (why == nil) != (r.why == nil)
@@ -143,18 +144,22 @@ func (r *room) ahead() error {
 }
 
 // shrink makes the database smaller than its quota, if what is in it allows that; otherwise it says so.
-// Compaction, which every member does each minute, only makes room inside the file.
-func (r *room) shrink() error {
+// Compaction only makes room inside the file.
+func (r *room) shrink(ctx context.Context) error {
 	b, most := r.server.Backend(), r.quota-r.quota/10
 	if b.Size() < most {
 		return nil
 	}
-	if b.SizeInUse() >= most && time.Since(r.settled) > time.Second {
+	if b.SizeInUse() >= most && time.Since(r.settled) > 2*time.Second {
 		r.settled = time.Now()
+		// Whoever still watches the past reads the present again, which is better than to wait.
+		if _, err := r.server.Compact(ctx, &pb.CompactionRequest{Revision: r.server.KV().Rev(), Physical: true}); err != nil && !errors.Is(err, mvcc.ErrCompacted) {
+			return fmt.Errorf("compact the database in %s: %w", r.dir, err)
+		}
 		settle(b)
 	}
 	if b.SizeInUse() >= most {
-		return fmt.Errorf("the database in %s holds %d MiB, and its quota is %d MiB: it is compacted every minute; raise store.quota if that does not help", r.dir, b.SizeInUse()>>20, r.quota>>20)
+		return fmt.Errorf("the database in %s holds %d MiB, and its quota is %d MiB: raise store.quota", r.dir, b.SizeInUse()>>20, r.quota>>20)
 	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(r.dir, &fs); err == nil && int64(fs.Bavail)*fs.Bsize < b.SizeInUse()+r.reserve/2 {

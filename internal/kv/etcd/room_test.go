@@ -97,7 +97,7 @@ func TestTheDiskIsFull(t *testing.T) {
 // A store that reached its quota because of what was overwritten packs itself and goes on; one that really holds
 // that much stays full, and says so.
 func TestTheQuotaIsReached(t *testing.T) {
-	m := start(t, etcd.EmbedConfig{Quota: 16 << 20, Retention: time.Second, Reserve: 1})
+	m := start(t, etcd.EmbedConfig{Quota: 16 << 20, Reserve: 1})
 	s := m.Store()
 	fill := func(key func(i int) string) {
 		t.Helper()
