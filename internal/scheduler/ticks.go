@@ -35,12 +35,27 @@ func (d *desk) ticks(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-t.C:
-			if err := d.due(ctx, last, now); err != nil {
+			next := since(last, now)
+			if err := d.due(ctx, last, next); err != nil {
 				return err
 			}
-			last = now
+			last = next
 		}
 	}
+}
+
+// setBack is by how much a clock may be set back without timers taking notice.
+const setBack = time.Hour
+
+// since is up to when the timers have been looked at, after they were up to last, when the clock says now. A clock
+// that is set back a little does not make a timer fire again; one that was quite wrong is believed anew. One that
+// is set forward makes a timer fire once, however many of its moments were skipped.
+func since(last, now time.Time) time.Time {
+	last, now = last.Round(0), now.Round(0) // as the clock on the wall has it, not as time passes
+	if now.Before(last) && last.Sub(now) <= setBack {
+		return last
+	}
+	return now
 }
 
 // due appends the events of the ticks after one moment, up to another.

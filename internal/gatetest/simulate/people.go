@@ -4,15 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/event"
 	jobs "github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
-
-func (w *world) now() time.Time { return w.clock }
 
 // semaphores of the tenant.
 var semaphores = map[string]pipeline.Semaphore{"one": {Max: 1}, "pair": {Max: 2, Global: true}}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/scheduler"
@@ -25,10 +26,15 @@ type proc struct {
 	// busy: in the middle of something (paused, seen from others). lost: its lease is about to run out or
 	// did; it ends when it notices.
 	busy, lost bool
-	runners    map[string]*scheduler.Runner
-	tasks      map[string]*job
-	view       []kv.KV // requests that nobody had when it last looked
+	// skew is by how much its clock is wrong.
+	skew    time.Duration
+	runners map[string]*scheduler.Runner
+	tasks   map[string]*job
+	view    []kv.KV // requests that nobody had when it last looked
 }
+
+// now is what the clock of the process says.
+func (p *proc) now() time.Time { return p.w.clock.Add(p.skew) }
 
 // Lease is what the process lives under.
 func (p *proc) Lease() kv.LeaseID { return p.lease }
@@ -64,7 +70,7 @@ func (p *proc) advance(pipe string) {
 			p.note(err)
 			return
 		}
-		r = &scheduler.Runner{Store: p.store, Log: quietLog, Tenant: tenant, Name: pipe, Fence: f, Now: w.now, Others: everyPipe}
+		r = &scheduler.Runner{Store: p.store, Log: quietLog, Tenant: tenant, Name: pipe, Fence: f, Now: p.now, Others: everyPipe}
 		p.runners[pipe] = r
 		w.trace("%s owns %s", p.name, pipe)
 		if p.open(pipe, r) != nil {

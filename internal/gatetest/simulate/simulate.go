@@ -2,10 +2,10 @@
 // pipeline.Step, real scheduler.Runner, real store and reporter on kv in memory; a forge, mergers,
 // executors and node suppliers that are models. The seed decides what happens next, and what goes wrong:
 // a process dies before or after any transaction, an outcome gets lost or comes twice, an owner is paused
-// in the middle of its work while others take over, results come in any order. After every transaction,
+// in the middle of its work while others take over, its clock jumps, results come in any order. After every transaction,
 // and at the end, the invariants of docs/ARCHITECTURE.md are looked at. The same seed gives the same run.
 //
-// What it leaves out: loading layouts, real git, watches and clocks (other tests have those).
+// What it leaves out: loading layouts, real git, and watches (other tests have those).
 package simulate
 
 import (
@@ -193,6 +193,8 @@ func (w *world) act() {
 		w.arrive()
 	case n < 28 && !w.calm:
 		w.kill()
+	case n < 30 && !w.calm:
+		w.jump()
 	default:
 		for range 1 + w.rng.IntN(5) {
 			if p := w.alive(""); p != nil && w.broken == nil {
@@ -306,6 +308,16 @@ func (w *world) kill() {
 		w.faults["killed"]++
 		w.trace("kill %s", p.name)
 		w.bury(p)
+	}
+}
+
+// jump sets the clock of a process to another time, by a second or by years, back or forth. It never gets right
+// again by itself.
+func (w *world) jump() {
+	if p := w.alive(""); p != nil {
+		w.faults["clock jumped"]++
+		p.skew = time.Duration(w.rng.NormFloat64() * float64(pick(w, []time.Duration{time.Second, time.Hour, 1000 * 24 * time.Hour})))
+		w.trace("the clock of %s is wrong by %v", p.name, p.skew)
 	}
 }
 

@@ -237,7 +237,7 @@ func (p *proc) build(j *job) (bool, error) {
 			data = map[string]any{"zuul": map[string]any{"pause": true}}
 		}
 		w.trace("%s: build of %s ends %s", p.name, e.Job.Name, r)
-		return true, t.Done(w.ctx, w.twice(&pipeline.BuildEnded{Build: e.Build, Result: r, At: w.clock, Data: data})...)
+		return true, t.Done(w.ctx, w.twice(&pipeline.BuildEnded{Build: e.Build, Result: r, At: p.now(), Data: data})...)
 	}
 	if j.phase == 0 {
 		if t.Request.Began > 1 {
@@ -261,7 +261,7 @@ func (p *proc) build(j *job) (bool, error) {
 	}
 	switch j.phase {
 	case 1:
-		err := t.Tell(w.ctx, w.twice(&pipeline.BuildStarted{Build: e.Build, At: w.clock, Executor: p.name})...)
+		err := t.Tell(w.ctx, w.twice(&pipeline.BuildStarted{Build: e.Build, At: p.now(), Executor: p.name})...)
 		if err == nil {
 			j.phase = 2
 		}
