@@ -125,20 +125,27 @@ func adminCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Find leaked locks and orphaned records, and mend them on request", Args: cobra.NoArgs,
 		Long: `Looks for semaphores and nodes that nobody uses, requests whose outcome nobody waits for, claims without owner,
-words to nobody, records that cannot be read, and inputs that were set aside. It looks twice, some seconds apart,
-and tells what was there both times, since a store that is worked on is never quite still.
+words to nobody, layouts that are missing or that nothing refers to, records that cannot be read, and inputs that were
+set aside. It looks twice, some seconds apart, and tells what was there both times, since a store that is worked on is
+never quite still. What schedulers sweep by themselves is told, and is nothing wrong; --repair removes it too where no
+scheduler runs.
 
-Exit code 1: something was found and is still there.`,
+Exit code 1: something that is wrong was found and is still there.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStore(cmd.Context(), file, func(s *store.Store) error {
 				all, err := checkTwice(cmd.Context(), s)
 				if err != nil {
 					return err
 				}
-				mended := 0
+				mended, wrong := 0, 0
 				if repair {
 					if mended, err = s.Repair(cmd.Context(), all); err != nil {
 						return err
+					}
+				}
+				for _, f := range all {
+					if !f.Routine && !(repair && f.Mendable) {
+						wrong++
 					}
 				}
 				out := cmd.OutOrStdout()
@@ -151,14 +158,16 @@ Exit code 1: something was found and is still there.`,
 				} else {
 					for _, f := range all {
 						note := ""
-						if !f.Mendable {
+						if f.Routine {
+							note = " (nothing is wrong)"
+						} else if !f.Mendable {
 							note = " (for you to look at)"
 						}
 						fmt.Fprintf(out, "%-17s %s\n%17s %s%s\n", f.Kind, f.Text, "", f.Key, note)
 					}
 					fmt.Fprintf(out, "%d found, %d mended\n", len(all), mended)
 				}
-				if len(all) > mended {
+				if wrong > 0 {
 					return exitError{exitNo}
 				}
 				return nil

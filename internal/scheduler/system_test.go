@@ -40,6 +40,22 @@ type gerrit struct {
 	// refuses are changes that it will not merge, and why; lies, those that it says it merged.
 	refuses map[string]string
 	lies    map[string]bool
+	// lags are branches that it tells of as they were, so many more times.
+	lags map[string]*lag
+}
+
+// lag is what a forge that is behind says of a branch.
+type lag struct {
+	times int
+	was   string
+}
+
+// lag has the forge tell the present commit of a project's branch so many more times, whatever is pushed.
+func (g *gerrit) lag(name string, times int) {
+	was := g.git(g.path(name), "rev-parse", "master")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lags[name] = &lag{times, was}
 }
 
 func (g *gerrit) Name() string   { return "gerrit" }
@@ -123,7 +139,14 @@ func (g *gerrit) Resolve(context.Context, string) (*change.Change, bool, error) 
 func (g *gerrit) Dependents(context.Context, *change.Change) ([]change.Key, error) { return nil, nil }
 
 func (g *gerrit) Branches(_ context.Context, p change.Project) ([]forge.Branch, error) {
-	return []forge.Branch{{Name: "master", Commit: g.git(g.path(p.Name), "rev-parse", "master")}}, nil
+	now := g.git(g.path(p.Name), "rev-parse", "master")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l := g.lags[p.Name]; l != nil && l.times > 0 {
+		l.times--
+		now = l.was
+	}
+	return []forge.Branch{{Name: "master", Commit: now}}, nil
 }
 
 func (g *gerrit) Remote(p change.Project) forge.Remote { return forge.Remote{URL: g.path(p.Name)} }
@@ -193,7 +216,13 @@ type system struct {
 
 func start(t *testing.T, schedulers int) *system {
 	t.Helper()
-	g := &gerrit{t: t, dir: t.TempDir(), changes: map[string]*change.Change{}}
+	return startWith(t, schedulers, func(_ int, s kv.Store) kv.Store { return s })
+}
+
+// startWith has each scheduler see the store as a function has it.
+func startWith(t *testing.T, schedulers int, seen func(scheduler int, s kv.Store) kv.Store) *system {
+	t.Helper()
+	g := &gerrit{t: t, dir: t.TempDir(), changes: map[string]*change.Change{}, lags: map[string]*lag{}}
 	g.create("config", map[string]string{"zuul.yaml": configuration, "playbooks/base.yaml": ""})
 	g.create("org/project", map[string]string{"zuul.yaml": ofProject, "playbooks/unit.yaml": "", "README": "one\n"})
 	file := filepath.Join(g.dir, "main.yaml")
@@ -223,6 +252,10 @@ func start(t *testing.T, schedulers int) *system {
 	}
 	var tenants *tenant.Service
 	for i := range schedulers {
+		st, err := store.Open(ctx, store.Config{KV: seen(i, m)})
+		if err != nil {
+			t.Fatal(err)
+		}
 		ts, err := tenant.New(tenant.Config{Store: st, Forges: forges, File: file, WebRoot: "http://zuul/", Log: log})
 		if err != nil {
 			t.Fatal(err)

@@ -121,7 +121,7 @@ func (d *desk) process(ctx context.Context, kvs kv.KV) error {
 		return d.operate(ctx, e, kvs)
 	}
 	if scope, ok := d.affects(e); ok {
-		if err := d.reload(ctx, scope, false, nil); err != nil {
+		if err := d.catchUp(ctx, scope); err != nil {
 			return err
 		}
 	}
@@ -132,10 +132,37 @@ func (d *desk) process(ctx context.Context, kvs kv.KV) error {
 	return d.consume(ctx, kvs, ops...)
 }
 
+// behind is for how long an event waits for a forge that does not know of it yet.
+const behind = 10 * time.Second
+
+// catchUp reads again what an event altered. A forge that is behind its own events is asked again for a while: the
+// layout that an event is processed with is not older than the event.
+func (d *desk) catchUp(ctx context.Context, scope tenant.Scope) error {
+	for began, pause := time.Now(), 50*time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := d.reload(ctx, scope, false, nil)
+		if !errors.Is(err, tenant.ErrBehind) {
+			return err
+		}
+		if time.Since(began) > behind {
+			// Or the branch was pushed back since.
+			d.log.Warn("a forge is taken at its word", "error", err)
+			scope.Moved = [2]string{}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
 // consume writes what came of an event and removes it, if it is still there: the same may have been written
-// before, with an unknown outcome.
+// before, with an unknown outcome. It is written only while the layout with which the event was processed is
+// the tenant's.
 func (d *desk) consume(ctx context.Context, e kv.KV, ops ...kv.Op) error {
-	_, err := d.Store.WriteIf(ctx, d.fence, []kv.Cmp{kv.Created(e.Key, e.Create)}, append(ops, kv.Delete(e.Key))...)
+	cmps := []kv.Cmp{kv.Created(e.Key, e.Create), kv.Unchanged(tenant.RecordPrefix+d.tenant, d.recMod)}
+	_, err := d.Store.WriteIf(ctx, d.fence, cmps, append(ops, kv.Delete(e.Key))...)
 	return err
 }
 
@@ -152,7 +179,7 @@ func (d *desk) affects(e *event.Event) (tenant.Scope, bool) {
 		return tenant.Scope{Project: e.Project, Branch: e.Branch}, true
 	case e.Number == "" && e.Ref != "":
 		if c := refChange(e); c.Kind == change.KindBranch {
-			return tenant.Scope{Project: e.Project, Branch: c.Branch}, true
+			return tenant.Scope{Project: e.Project, Branch: c.Branch, Moved: [2]string{e.OldRev, e.NewRev}}, true
 		}
 	}
 	return tenant.Scope{}, false

@@ -15,13 +15,15 @@ import (
 
 // Finding is something in the store that should not be.
 type Finding struct {
-	// Kind is leaked-semaphore, leaked-node, orphaned-request, orphaned-claim, orphaned-signal, damaged or
-	// set-aside.
+	// Kind is leaked-semaphore, leaked-node, orphaned-request, orphaned-claim, orphaned-signal, missing-layout,
+	// unused-layout, damaged or set-aside.
 	Kind string `json:"kind"`
 	Key  string `json:"key"`
 	Text string `json:"text"`
 	// Mendable: Repair does something about it.
 	Mendable bool `json:"mendable"`
+	// Routine: it goes by itself, and nothing is wrong.
+	Routine bool `json:"routine,omitempty"`
 
 	mend func(context.Context) error
 }
@@ -31,7 +33,7 @@ type Finding struct {
 // It reads at one moment after the other: while schedulers work, something may look odd that is not, so ask
 // twice before mending.
 func (s *Store) Check(ctx context.Context) ([]Finding, error) {
-	c := &checker{s: s, alive: map[string]bool{}, waits: map[string]bool{}, builds: map[string]bool{}, buildsets: map[string]bool{}, holds: map[string]bool{}}
+	c := &checker{s: s, alive: map[string]bool{}, waits: map[string]bool{}, builds: map[string]bool{}, buildsets: map[string]bool{}, holds: map[string]bool{}, needs: map[string]string{}}
 	for _, look := range []func(context.Context) error{c.members, c.pipelines, c.semaphores, c.requests, c.claims, c.nodes, c.leftovers} {
 		if err := look(ctx); err != nil {
 			return nil, fmt.Errorf("check the store: %w", err)
@@ -59,6 +61,10 @@ type checker struct {
 	found []Finding
 	// alive are the ids of members in any role.
 	alive map[string]bool
+	// schedulers: there is one.
+	schedulers bool
+	// needs are layouts that pipelines and items have, by their keys.
+	needs map[string]string
 	// What pipelines wait for or hold: node requests, builds, buildsets, and "semaphore buildset job".
 	waits, builds, buildsets, holds map[string]bool
 }
@@ -85,6 +91,7 @@ func (c *checker) members(ctx context.Context) error {
 		var m Member
 		if json.Unmarshal(e.Value, &m) == nil {
 			c.alive[m.ID] = true
+			c.schedulers = c.schedulers || m.Role == "scheduler"
 		}
 	})
 }
@@ -113,11 +120,20 @@ func (c *checker) pipelines(ctx context.Context) error {
 		for b := range st.Stopping {
 			c.builds[string(b)] = true
 		}
-		for _, it := range st.Items {
+		c.need(PipelinePrefix(n[0], n[1]), st.Tenant.Layout)
+		for id, it := range st.Items {
+			c.need(fmt.Sprintf("%sitem/%s", PipelinePrefix(n[0], n[1]), id), it.Layout)
 			c.item(it)
 		}
 	}
 	return nil
+}
+
+// need notes that what is under a key needs a layout.
+func (c *checker) need(key, layout string) {
+	if layout != "" {
+		c.needs[key] = layout
+	}
 }
 
 func (c *checker) item(it *pipeline.Item) {
@@ -245,6 +261,32 @@ func (c *checker) nodes(ctx context.Context) error {
 	})
 }
 
+// layouts finds those that nothing refers to, and those that a pipeline or a tenant refers to and that are not there.
+// While schedulers work the first are left to the sweep: one of them may be about to be referred to.
+func (c *checker) layouts(m *marked) {
+	for id, es := range m.layouts {
+		for _, e := range es {
+			if m.named[id] {
+				continue
+			}
+			mend := func(ctx context.Context) error {
+				_, err := c.s.remove(ctx, kv.Unchanged(e.Key, e.Mod))
+				return err
+			}
+			if c.schedulers {
+				mend = nil
+			}
+			c.add("unused-layout", e.Key, mend, "nothing refers to it; schedulers sweep it")
+			c.found[len(c.found)-1].Routine = true
+		}
+	}
+	for key, id := range c.needs {
+		if len(m.layouts[id]) == 0 {
+			c.add("missing-layout", key, nil, "it needs layout %s, and how to make that is not recorded: gozer reconfigure full makes the present one anew", id)
+		}
+	}
+}
+
 // leftovers are signals to nobody and what could not be processed.
 func (c *checker) leftovers(ctx context.Context) error {
 	m, err := c.s.mark(ctx)
@@ -254,11 +296,12 @@ func (c *checker) leftovers(ctx context.Context) error {
 	for key, create := range m.loose {
 		if strings.HasPrefix(key, "/signal/") {
 			c.add("orphaned-signal", key, func(ctx context.Context) error {
-				_, err := c.s.remove(ctx, key, create)
+				_, err := c.s.remove(ctx, kv.Created(key, create))
 				return err
 			}, "a word to whoever works on a request that is not there")
 		}
 	}
+	c.layouts(m)
 	return c.each(ctx, "/dead/", func(e kv.KV) {
 		c.add("set-aside", e.Key, nil, "could not be processed when it came; the log of that time says why")
 	})

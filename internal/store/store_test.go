@@ -141,7 +141,7 @@ func TestPipelineRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(pipeline.State{}, pipeline.Item{})); d != "" {
+		if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(pipeline.State{}, pipeline.Item{}, pipeline.Queue{})); d != "" {
 			t.Fatalf("%d items: read back otherwise (-want +got):\n%s", n, d)
 		}
 		first := got.Items["item-00000"].Buildset.Graph

@@ -10,9 +10,9 @@ import (
 	"github.com/gozer-ci/gozer/internal/kv"
 )
 
-// Sweeper removes what nobody needs any more: blobs that no record names, answers that nobody waits for,
-// signals to requests that ended. What looks so must have looked so for the time of grace: a blob is written
-// before the record that names it.
+// Sweeper removes what nobody needs any more: blobs and layouts that no record names, answers that nobody waits for,
+// signals to requests that ended. What looks so must have looked so for the time of grace: a blob and a layout
+// are written before the record that names them.
 type Sweeper struct {
 	Store *Store
 	// Grace is half an hour where it is zero.
@@ -23,10 +23,10 @@ type Sweeper struct {
 	since map[string]suspicion
 }
 
-// suspicion is what looked useless, in which incarnation, and since when.
+// suspicion is what looked useless, as it was then, and since when.
 type suspicion struct {
-	create int64
-	at     time.Time
+	cmp kv.Cmp
+	at  time.Time
 }
 
 // Swept counts what a sweep found.
@@ -37,6 +37,9 @@ type Swept struct {
 }
 
 const sweepPage = 500
+
+// LayoutPrefix is where it is recorded how layouts are made again: by tenant and identity.
+const LayoutPrefix = "/layout/"
 
 // Sweep looks once. It must be called again and again by the same Sweeper: the first call only remembers.
 func (w *Sweeper) Sweep(ctx context.Context) (Swept, error) {
@@ -49,15 +52,7 @@ func (w *Sweeper) Sweep(ctx context.Context) (Swept, error) {
 		return out, fmt.Errorf("sweep the store: %w", err)
 	}
 	out.Blobs, out.Bytes = len(m.blobs), m.bytes
-	useless := map[string]int64{} // by key: its incarnation
-	for name, e := range m.blobs {
-		if !m.named[name] {
-			useless[blobKey(name)] = e.Create
-		}
-	}
-	for key, create := range m.loose {
-		useless[key] = create
-	}
+	useless := m.useless()
 	now := time.Now()
 	if w.Now != nil {
 		now = w.Now()
@@ -71,13 +66,13 @@ func (w *Sweeper) Sweep(ctx context.Context) (Swept, error) {
 			delete(w.since, key)
 		}
 	}
-	for key, create := range useless {
+	for key, cmp := range useless {
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}
 		s, known := w.since[key]
-		if !known || s.create != create {
-			w.since[key] = suspicion{create, now}
+		if !known || s.cmp != cmp {
+			w.since[key] = suspicion{cmp, now}
 			if err := w.Store.condemn(ctx, key); err != nil {
 				return out, err
 			}
@@ -86,7 +81,7 @@ func (w *Sweeper) Sweep(ctx context.Context) (Swept, error) {
 		if now.Sub(s.at) < grace {
 			continue
 		}
-		gone, err := w.Store.remove(ctx, key, create)
+		gone, err := w.Store.remove(ctx, cmp)
 		if err != nil {
 			return out, err
 		}
@@ -111,8 +106,9 @@ func (s *Store) condemn(ctx context.Context, key string) error {
 }
 
 // remove deletes what is useless, if it still is what it was.
-func (s *Store) remove(ctx context.Context, key string, create int64) (bool, error) {
-	txn := kv.Txn{If: []kv.Cmp{kv.Created(key, create)}, Then: []kv.Op{kv.Delete(key)}}
+func (s *Store) remove(ctx context.Context, was kv.Cmp) (bool, error) {
+	key := was.Key
+	txn := kv.Txn{If: []kv.Cmp{was}, Then: []kv.Op{kv.Delete(key)}}
 	if strings.HasPrefix(key, blobKey("")) {
 		e, found, err := kv.Get(ctx, s.kv, doomed(key))
 		if err != nil || !found {
@@ -139,16 +135,39 @@ func (s *Store) spared(ctx context.Context, found []kv.KV, key string) (bool, er
 
 // marked is what a look at everything found.
 type marked struct {
-	blobs map[string]kv.KV // by name, without values
-	named map[string]bool  // names of 64 hexadecimal digits that stand in some record, or in a blob so named
-	loose map[string]int64 // answers, and signals without a request
-	bytes int64
+	blobs   map[string]kv.KV   // by name, without values
+	layouts map[string][]kv.KV // records of layouts, by identity
+	named   map[string]bool    // names of 64 hexadecimal digits that stand in some record, or in what is so named
+	loose   map[string]int64   // answers, and signals without a request
+	bytes   int64
+}
+
+// useless are the keys that nobody needs, each as it is. A layout that is recorded again has another revision; a
+// blob that is put again is taken out of the sweep (see spared).
+func (m *marked) useless() map[string]kv.Cmp {
+	out := map[string]kv.Cmp{}
+	for name, e := range m.blobs {
+		if !m.named[name] {
+			out[e.Key] = kv.Created(e.Key, e.Create)
+		}
+	}
+	for id, es := range m.layouts {
+		for _, e := range es {
+			if !m.named[id] {
+				out[e.Key] = kv.Unchanged(e.Key, e.Mod)
+			}
+		}
+	}
+	for key, create := range m.loose {
+		out[key] = kv.Created(key, create)
+	}
+	return out
 }
 
 // mark reads everything at one revision. Whatever looks like the name of a blob counts as one: what is
 // named by accident stays.
 func (s *Store) mark(ctx context.Context) (*marked, error) {
-	m := &marked{blobs: map[string]kv.KV{}, named: map[string]bool{}, loose: map[string]int64{}}
+	m := &marked{blobs: map[string]kv.KV{}, layouts: map[string][]kv.KV{}, named: map[string]bool{}, loose: map[string]int64{}}
 	requests := map[string]bool{}
 	var todo []string
 	note := func(b []byte) {
@@ -167,6 +186,11 @@ func (s *Store) mark(ctx context.Context) (*marked, error) {
 				e.Value = nil
 				m.blobs[rest] = e
 			}
+			return
+		}
+		if strings.HasPrefix(e.Key, LayoutPrefix) {
+			id := e.Key[strings.LastIndexByte(e.Key, '/')+1:]
+			m.layouts[id] = append(m.layouts[id], e)
 			return
 		}
 		note([]byte(e.Key))
@@ -189,6 +213,9 @@ func (s *Store) mark(ctx context.Context) (*marked, error) {
 	for len(todo) > 0 {
 		name := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
+		for _, e := range m.layouts[name] {
+			note(e.Value)
+		}
 		if _, ok := m.blobs[name]; !ok {
 			continue
 		}

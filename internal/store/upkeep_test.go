@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,110 @@ func TestSweep(t *testing.T) {
 	r, err := s.KV().Range(ctx, kv.Query{Prefix: "/signal/"})
 	if err != nil || len(r.KVs) != 1 {
 		t.Errorf("signals %v, %v; want that to the request that is there", r.KVs, err)
+	}
+}
+
+// Layouts that nothing refers to go, with what they were made from; those that a pipeline, an input or another layout
+// that stays refers to, stay, and so does one that was recorded once more meanwhile.
+func TestLayoutsAreSwept(t *testing.T) {
+	s, m := fresh(t)
+	ctx := t.Context()
+	id := func(c string) string { return strings.Repeat(c, 64) }
+	put := func(text string) string {
+		t.Helper()
+		name, err := s.PutBlob(ctx, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	record := func(id, field, names string) {
+		write(t, s, kv.Put(store.LayoutPrefix+"t/"+id, []byte(`{"`+field+`":"`+names+`"}`)))
+	}
+	kept, lost := put("sources of the present one"), put("sources of an old one")
+	record(id("a"), "sources", kept) // the present one
+	record(id("b"), "base", id("a")) // an item's
+	record(id("c"), "sources", lost) // nobody's
+	record(id("d"), "base", id("c")) // nobody's, and the only one to refer to c
+	record(id("e"), "sources", kept) // about to be referred to
+	record(id("f"), "sources", kept) // in a large input
+	large := put(`"` + id("f") + `"`)
+	write(t, s, kv.Put("/tenant/t", []byte(`{"layout":"`+id("a")+`"}`)), kv.Put("/inbox/t/gate/1", []byte(`{"body":{"layout":"`+id("b")+`"}}`)),
+		kv.Put("/inbox/t/gate/2", []byte(`{"blob":"`+large+`"}`)))
+	now := time.Unix(0, 0)
+	w := &store.Sweeper{Store: s, Grace: time.Hour, Now: func() time.Time { return now }}
+	for range 2 {
+		if _, err := w.Sweep(ctx); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(2 * time.Hour)
+		record(id("e"), "sources", kept)
+	}
+	for c, want := range map[string]bool{"a": true, "b": true, "c": false, "d": false, "e": true, "f": true} {
+		if _, there, err := kv.Get(ctx, m, store.LayoutPrefix+"t/"+id(c)); there != want || err != nil {
+			t.Errorf("layout %s is there: %v, %v; want %v", c, there, err, want)
+		}
+	}
+	if _, err := w.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{kept: true, lost: false} {
+		if _, err := s.Blob(ctx, name); (err == nil) != want {
+			t.Errorf("sources %s: %v, want them there: %v", name, err, want)
+		}
+	}
+}
+
+// A check tells layouts that nothing refers to, which is nothing wrong, and removes them when no scheduler is
+// there; and pipelines whose layout is missing, which is.
+func TestLayoutsAreChecked(t *testing.T) {
+	s, m := fresh(t)
+	ctx := t.Context()
+	unused := store.LayoutPrefix + "t/" + strings.Repeat("a", 64)
+	write(t, s, kv.Put(unused, []byte(`{}`)))
+	lease, err := m.Grant(ctx, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, s, kv.PutLease("/member/scheduler/s", []byte(`{"id":"s","role":"scheduler"}`), lease))
+	p, err := s.OpenPipeline(ctx, store.Fence{}, "t", "gate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.State.Tenant.Layout = strings.Repeat("b", 64)
+	p.Configured()
+	if err := p.Commit(ctx, nil, nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	look := func() (kinds []string) {
+		t.Helper()
+		all, err := s.Check(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range all {
+			if f.Routine != (f.Kind == "unused-layout") {
+				t.Errorf("routine is %v: %+v", f.Routine, f)
+			}
+			kinds = append(kinds, f.Kind)
+		}
+		if _, err := s.Repair(ctx, all); err != nil {
+			t.Fatal(err)
+		}
+		return kinds
+	}
+	both := []string{"unused-layout", "missing-layout"}
+	if got := look(); !slices.Equal(got, both) {
+		t.Errorf("found %v, want %v", got, both)
+	}
+	if err := m.Revoke(ctx, lease); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); !slices.Equal(got, both) {
+		t.Errorf("found %v, want %v: a scheduler was there, which may have needed it", got, both)
+	}
+	if got := look(); !slices.Equal(got, both[1:]) {
+		t.Errorf("after the repair: %v", got)
 	}
 }
 

@@ -19,10 +19,16 @@ import (
 // ErrGone: the tenant file has no such tenant any more.
 var ErrGone = errors.New("the tenant file does not have the tenant")
 
+// ErrBehind: a forge tells of a branch what it was before the push that Load is to take in.
+var ErrBehind = errors.New("the forge is behind its own events")
+
 // Scope says what of a tenant is read again: all its projects, one, or one branch of it.
 type Scope struct {
 	Project change.Project
 	Branch  string
+	// Moved are the commits that an event took the branch from and to, where it is known: a forge that still has the
+	// branch at the first is behind, and what it would give is a layout older than the event.
+	Moved [2]string
 	// File reads the tenant file again; without it, the text counts that was last read.
 	File bool
 	// Fresh reads files even of branches that did not move.
@@ -42,7 +48,8 @@ type Loaded struct {
 
 // Load reads the configuration of a tenant from its repositories, as far as the scope says; what is outside
 // of it, and branches that did not move, are taken as they were recorded. A project whose repository
-// cannot be read keeps what was recorded of it; where there is nothing, the error is returned.
+// cannot be read keeps what was recorded of it; where there is nothing, the error is returned. ErrBehind where a forge does
+// not know yet what the scope says of it.
 func (s *Service) Load(ctx context.Context, name string, prev Record, scope Scope) (*Loaded, error) {
 	old := Sources{}
 	if prev.Sources != "" {
@@ -152,6 +159,9 @@ func (s *Service) branches(ctx context.Context, src, old *Sources, scope Scope) 
 				return fmt.Errorf("list the branches of %s: %w", p.Project, err)
 			}
 			for i, b := range list {
+				if from, to := scope.Moved[0], scope.Moved[1]; b.Name == scope.Branch && b.Commit == from && from != to {
+					return fmt.Errorf("branch %s of %s is at %s, and was pushed to %s: %w", b.Name, p.Project, from, to, ErrBehind)
+				}
 				if i == 0 {
 					p.DefaultBranch = b.Name
 				}

@@ -242,7 +242,7 @@ func (s *Service) kept(id string) *layout.Layout {
 }
 
 func layoutKey(tenant, id string) string {
-	return "/layout/" + strings.ReplaceAll(tenant, "/", "%2F") + "/" + id
+	return store.LayoutPrefix + strings.ReplaceAll(tenant, "/", "%2F") + "/" + id
 }
 
 func (s *Service) recordLayout(ctx context.Context, tenant, id string, r LayoutRecord) error {
