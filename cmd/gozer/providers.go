@@ -42,6 +42,23 @@ func (p *process) openProviders(ctx context.Context) error {
 func openSandbox(ctx context.Context, p *process, c settings.Provider) (provider.Provider, error) {
 	conf := sandbox.Config{Name: c.Name, Folder: filepath.Join(p.set.Data, "nodes", c.Name), Log: p.log,
 		ReadOnly: append([]string{p.set.Ansible.Dir}, c.ReadOnly...)}
+	var err error
+	if conf.Denied, err = p.denied(ctx); err != nil {
+		return nil, err
+	}
+	for _, where := range c.Reach {
+		at, err := addresses(ctx, where)
+		if err != nil {
+			return nil, fmt.Errorf("reach %s: %w", where, err)
+		}
+		if len(at) == 0 {
+			return nil, fmt.Errorf("reach: %q is no address with a port (127.0.0.1:3128)", where)
+		}
+		conf.Reach = append(conf.Reach, at...)
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.Environment)) {
+		conf.Environ = append(conf.Environ, k+"="+c.Environment[k])
+	}
 	for _, l := range c.Labels {
 		conf.Labels = append(conf.Labels, sandbox.Label{Name: l.Name, Max: l.Max, MinReady: l.MinReady,
 			MaxReadyAge: l.MaxReadyAge, MaxAge: l.MaxAge, Features: l.Features})

@@ -21,6 +21,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/provider"
 	"github.com/gozer-ci/gozer/internal/provider/sandbox"
+	confine "github.com/gozer-ci/gozer/internal/sandbox"
 )
 
 // Files in the folder of a run that its keeper of nodes and the run itself talk through.
@@ -105,7 +106,7 @@ func makeNodes(ctx context.Context, dir string) (*sandbox.Provider, *madeNodes, 
 	if err := readJSONFile(filepath.Join(dir, wantedFile), &want); err != nil {
 		return nil, nil, err
 	}
-	c := sandbox.Config{Name: "run", Folder: filepath.Join(dir, "nodes"), ReadOnly: want.ReadOnly}
+	c := sandbox.Config{Name: "run", Folder: filepath.Join(dir, "nodes"), ReadOnly: want.ReadOnly, Denied: confine.Denied{Networks: confine.Metadata}}
 	seen := map[string]bool{}
 	for _, l := range want.Labels {
 		if !seen[l] {

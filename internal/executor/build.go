@@ -16,6 +16,7 @@ import (
 
 	"github.com/gozer-ci/gozer/internal/ansible"
 	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/git"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/joblog"
 	"github.com/gozer-ci/gozer/internal/kv"
@@ -181,6 +182,8 @@ func (b *build) early(ctx context.Context, err error, end *pipeline.BuildEnded) 
 		end.Result, end.Detail = h.result, h.detail
 	case errors.Is(err, errMerge):
 		end.Result, end.Detail = pipeline.MergeConflict, err.Error()
+	case errors.Is(err, git.ErrGone), errors.Is(err, git.ErrRefused):
+		end.Result, end.Detail = pipeline.ErrorResult, err.Error() // as it will be at the next attempt
 	default:
 		// Something around the job failed (a forge, a disk): another attempt may do.
 		end.Detail = err.Error()

@@ -1,9 +1,11 @@
 package executor
 
 import (
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gozer-ci/gozer/internal/job"
@@ -64,6 +66,60 @@ func TestTheContractOfSharedRoles(t *testing.T) {
 			if end.Data["told"] != "told one two" {
 				t.Errorf("returned %v", end.Data)
 			}
+		})
+	}
+}
+
+// A whole site: several nodes that reach each other, a server for logs whose key is a secret, a base job that
+// takes root away, and a proposed playbook with plugins of its own.
+func TestAJobOfAWholeSite(t *testing.T) {
+	w, ns := withNode(t, "one", "two")
+	ns.Groups = []job.Group{{Name: "peers", Nodes: []string{"two"}}}
+	w.repo("org/base", files(t, "testdata/site/base"))
+	w.repo("org/app", files(t, "testdata/site/app"))
+	for _, version := range []string{"9", "8"} {
+		t.Run("ansible "+version, func(t *testing.T) {
+			if version != "9" && testing.Short() {
+				t.Skip("the default version only")
+			}
+			installed(t, version)
+			w.t = t
+			s := w.start(func(s *pipeline.Start) {
+				j := s.Job
+				j.AnsibleVersion = version
+				j.PreRun, j.Run, j.PostRun = []job.Playbook{base("playbooks/pre.yaml")}, []job.Playbook{play("playbooks/run.yaml")}, []job.Playbook{base("playbooks/post.yaml")}
+				for _, ps := range [][]job.Playbook{j.PreRun, j.PostRun} {
+					ps[0].Roles = ps[0].Roles[:1]
+					ps[0].Secrets = []job.Secret{{Var: "site_logs", Name: "site_logs", Owner: proj("org/base"), Data: map[string]any{
+						"fqdn": "logs.example.com", "user": "zuul", "root": "/home/zuul/kept", "url": "https://logs.example.com", "key": map[string]any{job.EncryptedKey: []string{string(w.x.Keys[0])}}}}}
+				}
+				j.PostRun = append([]job.Playbook{play("playbooks/post.yaml")}, j.PostRun...)
+				j.Vars = map[string]any{"who": "job", "only_one": "job", "rendered": "job of {{ zuul.build }}", "nothing": nil,
+					"build_key":        "{{ zuul.executor.work_root }}/{{ zuul.build }}_id_rsa",
+					"zuul_copy_output": map[string]any{"/home/zuul/unit.log": "logs", "/nowhere": "logs", "/not-wanted": nil}}
+				j.GroupVars = map[string]map[string]any{"all": {"who": "group"}}
+				j.HostVars = map[string]map[string]any{"one": {"only_one": "host"}}
+				s.ChildJobs = []string{"child", "other"}
+				s.Artifacts = []pipeline.Artifact{{Name: "image", URL: "docker://x", Metadata: map[string]any{"type": "container_image"}}}
+				w.onNodes(ns, s)
+			})
+			end, log := w.build(s)
+			if end.Result != pipeline.Success {
+				t.Fatalf("result %s: %s\n%s", end.Result, end.Detail, log)
+			}
+			want(t, log, "Job test in check for https://example.com/1 of 1 items", "on the executor, with 2 nodes", "image at docker://x of container_image", "logs.example.com | changed",
+				"two | ok: the other, by include", "two | ok: the role, imported")
+			for _, never := range []string{"hidden-one", "PRIVATE KEY"} {
+				if strings.Contains(log, never) {
+					t.Errorf("the log shows %q", never)
+				}
+			}
+			z, _ := end.Data["zuul"].(map[string]any)
+			got, err := json.Marshal(map[string]any{"children": z["child_jobs"], "warnings": end.Warnings, "file": end.Data["from_file"], "artifacts": z["artifacts"]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, string(got), `"children":["child"]`, `"from data","from a file"`, `"file":7`, `"zuul-manifest.json"`)
 		})
 	}
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/provider"
 	nodes "github.com/gozer-ci/gozer/internal/provider/sandbox"
 	"github.com/gozer-ci/gozer/internal/sandbox"
+	"github.com/gozer-ci/gozer/internal/secret"
 )
 
 func TestMain(m *testing.M) {
@@ -161,7 +162,23 @@ func (w *world) Release(_ context.Context, _ []string, _ pipeline.BuildID, how R
 	return nil
 }
 
-func (w *world) Open(_ context.Context, s job.Secret) (any, error) { return s.Data, nil }
+func (w *world) Open(_ context.Context, s job.Secret) (any, error) { return opened(s.Data), nil }
+
+// opened is data with what stands for encrypted leaves in it open.
+func opened(data any) any {
+	m, ok := data.(map[string]any)
+	if !ok {
+		return data
+	}
+	if chunks, ok := secret.Encrypted(m); ok {
+		return strings.Join(chunks, "")
+	}
+	out := map[string]any{}
+	for k, v := range m {
+		out[k] = opened(v)
+	}
+	return out
+}
 func (w *world) Unseal(_ context.Context, _, name string) (map[string]any, error) {
 	return map[string]any{"from_parent": name}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/ansible"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/sandbox"
+	"github.com/gozer-ci/gozer/internal/secret"
 )
 
 // flags are what post-run playbooks learn of the build so far.
@@ -106,10 +107,39 @@ func (b *build) openSecrets(ctx context.Context, p *playbook) (object, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.mask.AddAll(plain)
+		b.hide(s.Data, plain)
 		out[s.Var] = ansible.AllUnsafe(plain)
 	}
 	return out, nil
+}
+
+// hide keeps a secret from the log. Where somebody encrypted a part of it, the rest of it (a host, a user, a
+// folder) is none.
+func (b *build) hide(declared, plain any) {
+	if !secret.Has(declared) {
+		b.mask.AddAll(plain)
+		return
+	}
+	switch d := declared.(type) {
+	case object:
+		if _, ok := secret.Encrypted(d); ok {
+			b.mask.AddAll(plain)
+			return
+		}
+		p, _ := plain.(object)
+		for k, v := range d {
+			if secret.Has(v) {
+				b.hide(v, p[k])
+			}
+		}
+	case []any:
+		p, _ := plain.([]any)
+		for i, v := range d {
+			if i < len(p) && secret.Has(v) {
+				b.hide(v, p[i])
+			}
+		}
+	}
 }
 
 // failing tells the pipeline, once, that the build will fail. counts: the result is a failure even if

@@ -230,6 +230,30 @@ func errorsIsExec(err error) bool {
 	return errors.As(err, &e)
 }
 
+func TestKindsOfErrors(t *testing.T) {
+	r := newHistory(t)
+	err := r.Fetch(t.Context(), git.Remote{URL: "file:///no/such/repository"}, git.FetchOptions{Refspecs: []string{"+refs/heads/*:refs/heads/*"}})
+	if !errors.Is(err, git.ErrGone) || errors.Is(err, git.ErrRefused) {
+		t.Errorf("no repository: %v", err)
+	}
+	for text, kind := range map[string]error{
+		"remote: Repository not found.\nfatal: repository 'https://x/' not found":              git.ErrGone,
+		"fatal: unable to access 'https://x/': The requested URL returned error: 403":          git.ErrRefused,
+		"git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.": git.ErrRefused,
+		"fatal: could not read Username for 'https://x': terminal prompts disabled":            git.ErrRefused,
+		"Host key verification failed.":                                                                       git.ErrRefused,
+		"fatal: unable to access 'https://x/': Failed to connect to x port 443":                               nil,
+		"fatal: unable to access 'https://x/': The requested URL returned error: 502":                         nil,
+		"ssh: connect to host x port 22: Connection timed out\nfatal: Could not read from remote repository.": nil,
+	} {
+		for _, k := range []error{git.ErrGone, git.ErrRefused} {
+			if got := errors.Is(&git.Error{Stderr: text, Err: errors.New("exit status 128")}, k); got != (k == kind) {
+				t.Errorf("%q is %v: %t", text, k, got)
+			}
+		}
+	}
+}
+
 func TestErrorHidesCredentials(t *testing.T) {
 	h := newHistory(t)
 	err := h.Fetch(t.Context(), git.Remote{URL: "http://user:hunter2@127.0.0.1:1/x"}, git.FetchOptions{Refspecs: []string{"refs/heads/x:refs/heads/x"}})

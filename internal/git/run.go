@@ -33,6 +33,10 @@ var (
 	ErrNotFound = errors.New("not found in the repository")
 	// ErrMoved: a ref was not where the caller expected it; nothing was written.
 	ErrMoved = errors.New("the ref is not where it was expected")
+	// ErrGone: there is no repository where one was to be fetched from, or to be pushed to.
+	ErrGone = errors.New("the repository does not exist")
+	// ErrRefused: the other side lets nobody in with what we have, or shows a host key that it should not.
+	ErrRefused = errors.New("access to the repository was refused")
 	// ErrTooOld: the git program is older than MinVersion.
 	ErrTooOld = errors.New("git is too old")
 )
@@ -65,6 +69,24 @@ func (e *Error) Error() string {
 
 // Unwrap gives the cause: an exec.ExitError, or the context's error.
 func (e *Error) Unwrap() error { return e.Err }
+
+// What git, its helpers and the customary servers say of a repository that is not there, or that they keep
+// from us: these come again at the next attempt. All else may be a matter of the moment.
+var (
+	gone    = regexp.MustCompile(`(?i)repository .*not found|repository not found|does not appear to be a git repository|requested URL returned error: (404|410)|not found: did you run git update-server-info|project not found|repository .*does not exist`)
+	refused = regexp.MustCompile(`(?i)authentication failed|could not read (username|password)|permission denied \(|requested URL returned error: (401|403)|host key verification failed|access denied`)
+)
+
+// Is tells what kind of error it is: ErrGone, ErrRefused.
+func (e *Error) Is(kind error) bool {
+	switch kind { //nolint:errorlint // it is what errors.Is asks
+	case ErrRefused:
+		return refused.MatchString(e.Stderr)
+	case ErrGone:
+		return !refused.MatchString(e.Stderr) && gone.MatchString(e.Stderr)
+	}
+	return false
+}
 
 const (
 	maxStderr = 4 << 10

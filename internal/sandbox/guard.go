@@ -93,18 +93,24 @@ func ownAddrs() (out []netip.Addr) {
 type guard struct {
 	listener *os.File
 	denied   Denied
+	home     Home
 	log      *slog.Logger
 	wg       sync.WaitGroup
+	// one at a time binds in home, or connects to it.
+	one sync.Mutex
 }
 
-// serve answers until ctx ends. Nobody may be asking any more then.
-func (g *guard) serve(ctx context.Context) {
+// serve answers until end can be read. Nobody may be asking any more then.
+func (g *guard) serve(ctx context.Context, end *os.File) {
 	defer g.wg.Wait()
 	fd := int(g.listener.Fd())
-	for ctx.Err() == nil {
-		// A moment's wait at most when all ends; while nobody connects this costs nothing else.
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 250)
-		if n == 0 || errors.Is(err, unix.EINTR) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(end.Fd()), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, -1)
+		if fds[1].Revents != 0 {
+			return
+		}
+		if n <= 0 || errors.Is(err, unix.EINTR) {
 			continue
 		}
 		var q notification
@@ -117,7 +123,11 @@ func (g *guard) serve(ctx context.Context) {
 		}
 		g.wg.Go(func() {
 			a := answer{id: q.id}
-			if err := g.connect(ctx, &q); err != nil {
+			err := g.judge(ctx, &q)
+			switch {
+			case errors.Is(err, errGoOn):
+				a.flags = goOn
+			case err != nil:
 				a.err = -int32(errnoOf(err))
 			}
 			_ = ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&a)) // nobody waits any more
@@ -139,8 +149,11 @@ func (g *guard) valid(q *notification) error {
 	return ioctl(int(g.listener.Fd()), unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&q.id))
 }
 
-// connect does what the caller asked for, if it may be.
-func (g *guard) connect(ctx context.Context, q *notification) error {
+// errGoOn: the kernel may carry out what was asked for.
+var errGoOn = errors.New("go on")
+
+// judge does what the caller asked for, if it may be.
+func (g *guard) judge(ctx context.Context, q *notification) error {
 	raw, err := readMemory(int(q.pid), q.args[1], int(min(q.args[2], 128)))
 	if err != nil {
 		return err
@@ -156,11 +169,21 @@ func (g *guard) connect(ctx context.Context, q *notification) error {
 	if len(raw) < 2 {
 		return unix.EINVAL
 	}
+	if q.nr == unix.SYS_BIND {
+		return g.bind(socket, raw)
+	}
+	return g.connect(ctx, q, socket, raw)
+}
+
+func (g *guard) connect(ctx context.Context, q *notification, socket int, raw []byte) error {
 	switch binary.NativeEndian.Uint16(raw) {
 	case unix.AF_INET, unix.AF_INET6:
 		to, ok := inetAddr(raw)
 		if !ok {
 			return unix.EINVAL
+		}
+		if at, ours := g.home.target(socket, to); ours {
+			return g.connectHome(ctx, socket, raw, at)
 		}
 		if g.denied.refuses(to, ownAddrs) {
 			g.log.Warn("a sandboxed command was kept from connecting", "to", to, "pid", q.pid)
@@ -186,10 +209,13 @@ func inetAddr(raw []byte) (netip.AddrPort, bool) {
 }
 
 // connectUnix connects to a socket in the caller's own files. Sockets without a file belong to the
-// network, which is this machine's: they are not for sandboxes.
+// network, which is this machine's: they are not for sandboxes, but for those that have a home.
 func (g *guard) connectUnix(ctx context.Context, q *notification, socket int, raw []byte) error {
 	path, _, _ := strings.Cut(string(raw[2:]), "\x00")
 	if path == "" {
+		if name, ok := g.home.abstract(raw); ok {
+			return connectPatiently(ctx, socket, name)
+		}
 		return unix.ECONNREFUSED
 	}
 	base := "/proc/" + strconv.Itoa(int(q.pid)) + "/root"
@@ -270,21 +296,15 @@ const longestConnect = 3 * time.Minute
 // connectPatiently connects a socket, and where it is a blocking one waits as the caller would, without
 // a thread that blocks: a sandbox may have thousands that wait.
 func connectPatiently(ctx context.Context, socket int, to []byte) error {
-	flags, err := unix.FcntlInt(uintptr(socket), unix.F_GETFL, 0)
+	blocking, restore, err := unblock(socket)
 	if err != nil {
 		return err
 	}
-	blocking := flags&unix.O_NONBLOCK == 0
-	if blocking {
-		if _, err := unix.FcntlInt(uintptr(socket), unix.F_SETFL, flags|unix.O_NONBLOCK); err != nil {
-			return err
-		}
-		defer unix.FcntlInt(uintptr(socket), unix.F_SETFL, flags)
-	}
+	defer restore()
 	ctx, cancel := context.WithTimeout(ctx, longestConnect)
 	defer cancel()
 	for {
-		_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(socket), uintptr(unsafe.Pointer(&to[0])), uintptr(len(to)))
+		errno := connectNow(socket, to)
 		switch {
 		case errno == 0:
 			return nil
@@ -300,6 +320,21 @@ func connectPatiently(ctx context.Context, socket int, to []byte) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// unblock has calls on a socket return at once until restore, and tells whether they did not before.
+func unblock(socket int) (blocking bool, restore func(), err error) {
+	flags, err := unix.FcntlInt(uintptr(socket), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK != 0 {
+		return false, func() {}, err
+	}
+	_, err = unix.FcntlInt(uintptr(socket), unix.F_SETFL, flags|unix.O_NONBLOCK)
+	return true, func() { _, _ = unix.FcntlInt(uintptr(socket), unix.F_SETFL, flags) }, err
+}
+
+func connectNow(socket int, to []byte) unix.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(socket), uintptr(unsafe.Pointer(&to[0])), uintptr(len(to)))
+	return errno
 }
 
 // awaitConnect waits until a connect that is on its way has come to an end.

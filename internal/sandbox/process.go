@@ -63,7 +63,7 @@ func (s *Sandbox) start(ctx context.Context, b Box, c Command, options ...string
 	p.cmd.ExtraFiles = append(append([]*os.File{}, c.Extra...), files...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	p.cmd.WaitDelay = 2 * time.Second
-	if err := s.spawner.start(p.cmd); err != nil {
+	if err := s.spawner.Start(p.cmd); err != nil {
 		p.group.remove()
 		return nil, fmt.Errorf("start %s in a sandbox: %w", strings.Join(c.Args, " "), err)
 	}

@@ -41,8 +41,7 @@ type Sandbox struct {
 	bwrap   string
 	isolate []string
 	groups  *groups
-	spawner *spawner
-	stop    func()
+	spawner *Spawner
 	log     *slog.Logger
 }
 
@@ -59,8 +58,8 @@ func New(ctx context.Context, c Config) (*Sandbox, error) {
 		return nil, fmt.Errorf("%w: %w; install it (apt-get install bubblewrap)", ErrNoBwrap, err)
 	}
 	s := &Sandbox{bwrap: path, log: c.Log}
-	if err := s.guard(c); err != nil {
-		return nil, err
+	if s.spawner, err = NewSpawner(SpawnerConfig{Denied: c.Denied, Log: c.Log}); err != nil {
+		c.Log.Warn("sandboxed commands can connect to whatever this machine can, cloud metadata too: there are no system call filters that ask", "error", err)
 	}
 	if err := s.probeAll(ctx); err != nil {
 		s.Close()
@@ -74,40 +73,12 @@ func New(ctx context.Context, c Config) (*Sandbox, error) {
 	return s, nil
 }
 
-// guard starts the thread that starts all commands, with the filter that their connects go through.
-func (s *Sandbox) guard(c Config) error {
-	var listener *os.File
-	var err error
-	s.spawner, listener, err = newSpawner(len(c.Denied.Networks)+len(c.Denied.Services) > 0)
-	if err != nil {
-		c.Log.Warn("sandboxed commands can connect to whatever this machine can, cloud metadata too: there are no system call filters that ask", "error", err)
-	}
-	s.stop = s.spawner.close
-	if listener == nil {
-		return nil
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	g := &guard{listener: listener, denied: c.Denied, log: c.Log}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		g.serve(ctx)
-	}()
-	s.stop = func() {
-		s.spawner.close()
-		cancel()
-		<-done
-		listener.Close()
-	}
-	return nil
-}
-
 // Close ends every command that still runs. Nothing can be started afterwards.
-func (s *Sandbox) Close() { s.stop() }
+func (s *Sandbox) Close() { s.spawner.Close() }
 
 // Spawn starts a command that is not sandboxed yet and will be: what it can connect to is bounded from
 // its start on.
-func (s *Sandbox) Spawn(cmd *exec.Cmd) error { return s.spawner.start(cmd) }
+func (s *Sandbox) Spawn(cmd *exec.Cmd) error { return s.spawner.Start(cmd) }
 
 // probeAll finds the most isolation that works here.
 func (s *Sandbox) probeAll(ctx context.Context) error {
@@ -130,7 +101,7 @@ func (s *Sandbox) probe(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, s.bwrap, append(args, "--", "/bin/true")...)
 	out := &tail{}
 	cmd.Stderr = out
-	err := s.spawner.start(cmd)
+	err := s.spawner.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}

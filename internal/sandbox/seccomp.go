@@ -29,6 +29,9 @@ type notification struct {
 	args  [6]uint64
 }
 
+// goOn, among an answer's flags, has the kernel carry out what the thread asked for.
+const goOn = 1
+
 // answer is its struct seccomp_notif_resp.
 type answer struct {
 	id    uint64
@@ -37,10 +40,10 @@ type answer struct {
 	flags uint32
 }
 
-// filter lets every system call pass but those by which a program reaches another machine: a connect is
-// asked about, and the ways around it (a send that connects, rings of system calls, the calls of other
-// architectures) are not there.
-func filter() []unix.SockFilter {
+// filter lets every system call pass but those by which a program reaches another machine: a connect, and
+// with binds a bind, is asked about, and the ways around it (a send that connects, rings of system calls, the
+// calls of other architectures) are not there.
+func filter(binds bool) []unix.SockFilter {
 	errno := func(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
 	load := func(at uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
@@ -68,6 +71,9 @@ func filter() []unix.SockFilter {
 	if foreignBit != 0 {
 		out = append(out, set(foreignBit, 1), give(errno(unix.ENOSYS)))
 	}
+	if binds {
+		out = append(out, equal(unix.SYS_BIND, 1), give(unix.SECCOMP_RET_USER_NOTIF))
+	}
 	out = append(out, equal(unix.SYS_CONNECT, 1), give(unix.SECCOMP_RET_USER_NOTIF),
 		equal(unix.SYS_IO_URING_SETUP, 1), give(errno(unix.ENOSYS)))
 	for nr, flags := range map[uint32]uint32{unix.SYS_SENDTO: 3, unix.SYS_SENDMSG: 2, unix.SYS_SENDMMSG: 3} {
@@ -77,11 +83,11 @@ func filter() []unix.SockFilter {
 }
 
 // installFilter puts the filter on this thread, for good, and on all that it will start.
-func installFilter() (*os.File, error) {
+func installFilter(binds bool) (*os.File, error) {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("forbid new privileges: %w", err)
 	}
-	program := filter()
+	program := filter(binds)
 	p := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&p)))
 	if errno != 0 {

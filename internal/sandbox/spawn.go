@@ -1,36 +1,55 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"runtime"
 	"sync"
 )
 
-// ErrClosed: the Sandbox was closed.
+// ErrClosed: the Sandbox or Spawner was closed.
 var ErrClosed = errors.New("the sandbox is closed")
 
-// spawner starts processes from one thread of the operating system that lives as long as it does. The
+// SpawnerConfig of a Spawner. The zero value guards nothing.
+type SpawnerConfig struct {
+	Denied Denied
+	// Home is what the commands have in the place of this machine's loopback.
+	Home Home
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Spawner starts commands from one thread of the operating system that lives as long as it does. The
 // kernel's signal on the death of a parent is about the thread that forked; and a thread hands its system
 // call filter on to whatever it starts, so that all of that is guarded from its first instruction on.
-type spawner struct {
+type Spawner struct {
 	calls chan func()
 	stop  chan struct{}
 	once  sync.Once
 	ended chan struct{}
+	quiet func() // ends the guard
 }
 
-// newSpawner starts the thread, and with guarded installs the filter on it. listener answers the filter's
-// questions; it is nil where there is no filter, and err says why there is none.
-func newSpawner(guarded bool) (s *spawner, listener *os.File, err error) {
-	s = &spawner{calls: make(chan func()), stop: make(chan struct{}), ended: make(chan struct{})}
+// NewSpawner starts the thread, and the guard of its commands where there is something to be guarded. An
+// error says why they are not guarded; the Spawner can be used all the same.
+func NewSpawner(c SpawnerConfig) (*Spawner, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Spawner{calls: make(chan func()), stop: make(chan struct{}), ended: make(chan struct{}), quiet: func() {}}
+	binds := c.Home.Addr.IsValid()
+	guarded := binds || len(c.Denied.Networks)+len(c.Denied.Services) > 0
 	ready := make(chan struct{})
+	var listener *os.File
+	var err error
 	go func() {
 		defer close(s.ended)
 		runtime.LockOSThread() // never unlocked: the thread, and its filter, end with the goroutine
 		if guarded {
-			listener, err = installFilter()
+			listener, err = installFilter(binds)
 		}
 		close(ready)
 		for {
@@ -43,11 +62,37 @@ func newSpawner(guarded bool) (s *spawner, listener *os.File, err error) {
 		}
 	}()
 	<-ready
-	return s, listener, err
+	if listener == nil {
+		return s, err
+	}
+	g := &guard{listener: listener, denied: c.Denied, home: c.Home, log: c.Log}
+	s.quiet, err = g.start()
+	return s, err
 }
 
-// start starts cmd.
-func (s *spawner) start(cmd *exec.Cmd) error {
+// start answers until the function that it gives is called.
+func (g *guard) start() (quiet func(), err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return func() { g.listener.Close() }, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.serve(ctx, r)
+	}()
+	return func() {
+		cancel()
+		w.Close()
+		<-done
+		r.Close()
+		g.listener.Close()
+	}, nil
+}
+
+// Start starts cmd.
+func (s *Spawner) Start(cmd *exec.Cmd) error {
 	err := make(chan error, 1)
 	select {
 	case s.calls <- func() { err <- cmd.Start() }:
@@ -57,8 +102,11 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 	}
 }
 
-// close ends the thread and, with it, whatever was started from it and asked to end with its parent.
-func (s *spawner) close() {
-	s.once.Do(func() { close(s.stop) })
-	<-s.ended
+// Close ends the thread and, with it, whatever was started from it and asked to end with its parent.
+func (s *Spawner) Close() {
+	s.once.Do(func() {
+		close(s.stop)
+		<-s.ended
+		s.quiet()
+	})
 }

@@ -20,6 +20,11 @@ type Provider struct {
 	Hosts []Host `yaml:"hosts"`
 	// ReadOnly are further folders that sandbox nodes see.
 	ReadOnly []string `yaml:"read-only"`
+	// Reach are TCP services of this machine that sandbox nodes can connect to ("127.0.0.1:3128"); of all
+	// others that listen on it they see none.
+	Reach []string `yaml:"reach"`
+	// Environment is what every session on a sandbox node finds in its environment.
+	Environment map[string]string `yaml:"environment"`
 }
 
 // Label is a kind of node.

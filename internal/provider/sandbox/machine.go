@@ -108,6 +108,7 @@ func (p *Provider) boot(ctx context.Context, m *machine, features, keys []string
 // start is boot's, with m locked.
 func (p *Provider) start(ctx context.Context, m *machine, features []string, bootScripts bool) error {
 	if m.proc != nil {
+		m.proc.stop() // it ended by itself
 		p.network.release(m.address.Addr())
 		m.proc = nil
 	}

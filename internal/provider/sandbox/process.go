@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gozer-ci/gozer/internal/sandbox"
 )
 
 // startTimeout is how long a node may take until its SSH server answers.
@@ -24,6 +26,7 @@ type process struct {
 	outer *exec.Cmd
 	init  *os.Process // by handle, not by number: it is not ours to wait for
 	done  chan struct{}
+	spawn *sandbox.Spawner
 }
 
 // pipes are what a starting node and we tell each other with: each has our end and theirs.
@@ -74,10 +77,18 @@ func (p *Provider) startProcess(ctx context.Context, m *machine, ln *net.TCPList
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{sock, pp.ready[1], pp.info[1], pp.block[0]} // fdListen and so on
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	if err := p.spawn.start(cmd); err != nil {
+	spawn, err := sandbox.NewSpawner(sandbox.SpawnerConfig{Denied: p.cfg.Denied, Log: p.log.With("node", m.name),
+		Home: sandbox.Home{Addr: m.address.Addr(), Neighbours: p.cfg.Network, Reach: p.cfg.Reach}})
+	if err != nil {
+		p.unguard.Do(func() {
+			p.log.WarnContext(ctx, "nodes can connect to whatever listens on this machine: there are no system call filters that ask", "provider", p.cfg.Name, "error", err)
+		})
+	}
+	if err := spawn.Start(cmd); err != nil {
+		spawn.Close()
 		return nil, err
 	}
-	proc := &process{outer: cmd, done: make(chan struct{})}
+	proc := &process{outer: cmd, done: make(chan struct{}), spawn: spawn}
 	go func() { // ends with the process
 		_ = cmd.Wait()
 		close(proc.done)
@@ -170,6 +181,7 @@ func (p *process) stop() {
 		_ = p.outer.Process.Kill()
 	}
 	<-p.done
+	p.spawn.Close()
 	if p.init != nil {
 		_ = p.init.Release()
 	}

@@ -26,7 +26,7 @@ var rootFolders = []struct {
 	path string
 	mode fs.FileMode
 }{
-	{"etc/ssh", 0o755}, {"etc/alternatives", 0o755}, {"etc/gozer/boot.d", 0o755}, {"etc/cron.d", 0o755}, {"etc/systemd/system", 0o755},
+	{"etc/ssh", 0o755}, {"etc/alternatives", 0o755}, {"etc/gozer/boot.d", 0o755}, {"etc/cron.d", 0o755}, {"etc/sudoers.d", 0o755}, {"etc/systemd/system", 0o755},
 	{"home/zuul/.ssh", 0o700}, {"root", 0o700}, {"usr", 0o755}, {"proc", 0o755}, {"dev", 0o755}, {"sys", 0o755},
 	{"var/lib", 0o755}, {"var/cache", 0o755}, {"var/log", 0o755}, {"var/spool", 0o755}, {"var/mail", 0o755},
 	{"var/backups", 0o755}, {"var/www", 0o755}, {"var/tmp", 0o777 | fs.ModeSticky}, {"tmp", 0o777 | fs.ModeSticky},
@@ -67,6 +67,9 @@ func (p *Provider) layRoot(m *machine, features []string) error {
 		if err := mountPoint(root, path); err != nil {
 			return fmt.Errorf("prepare %s in the root folder of %s: %w", path, m.name, err)
 		}
+	}
+	if err := layResolver(root); err != nil {
+		return fmt.Errorf("lay the resolver's configuration into %s: %w", m.name, err)
 	}
 	for _, f := range features {
 		for path, content := range p.features[f].Files {
@@ -110,12 +113,13 @@ func (p *Provider) layFresh(root *os.Root, m *machine) error {
 	}{
 		{"etc/hostname", m.name + "\n", 0o644},
 		{"etc/hosts", "127.0.0.1 localhost\n", 0o644},
-		{"etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n", 0o644},
-		{"etc/resolv.conf", "", 0o644},
+		{"etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n", 0o644},
 		{"etc/fstab", "", 0o644},
 		{"etc/environment", "PATH=" + nodePath + "\n", 0o644},
 		{"etc/group", string(group), 0o644},
 		{"etc/gshadow", "", 0o640},
+		{"etc/sudoers", "root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n", 0o440},
+		{"etc/sudoers.d/zuul", "zuul ALL=(ALL) NOPASSWD:ALL\n", 0o440},
 		{"etc/shadow", shadow(), 0o640},
 		{"etc/ssh/ssh_host_ed25519_key", string(m.hostKey.private), 0o600},
 		{"etc/ssh/ssh_host_ed25519_key.pub", m.hostKey.public + "\n", 0o644},
@@ -138,6 +142,23 @@ func shadow() string {
 		b.WriteString(user + ":*:20000:0:99999:7:::\n")
 	}
 	return b.String()
+}
+
+// resolverMark begins a resolv.conf that is Gozer's to write; a playbook that writes its own leaves it out.
+const resolverMark = "# Gozer: as on the host\n"
+
+// layResolver lets a machine look up names as its host does.
+func layResolver(root *os.Root) error {
+	const file = "etc/resolv.conf"
+	have, err := root.ReadFile(file)
+	if err == nil && len(have) > 0 && !strings.HasPrefix(string(have), resolverMark) {
+		return nil
+	}
+	host, err := os.ReadFile("/" + file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return root.WriteFile(file, append([]byte(resolverMark), host...), 0o644)
 }
 
 // clearRun empties /run, as a machine that boots does: stale pid files and sockets mislead services.

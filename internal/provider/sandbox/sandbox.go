@@ -12,11 +12,13 @@
 // run things as them, and give them files. Otherwise it has only the one, and chown to others is refused
 // by the kernel.
 //
-// # What it does not keep apart
+// # Its network
 //
-// The network: every node sees the host's loopback and can reach what listens there. A node is kept
-// from the host's files and processes, which is enough for one's own jobs; it is no wall against a
-// hostile tenant.
+// A node has the host's network, with an address on the host's loopback in the place of all addresses of
+// the host: what it listens on is there, and what it connects to on this machine is its own, another node's,
+// or in Config.Reach. So it reaches the outside, and nothing that listens on the host: no service of Gozer's,
+// no database. A system call filter sees to that, and nothing on a node can take it off (sandbox.Home). It is
+// about TCP and sockets without a file; UDP is the host's, and nodes reach each other.
 //
 // # Hosts
 //
@@ -42,6 +44,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gozer-ci/gozer/internal/provider"
+	"github.com/gozer-ci/gozer/internal/sandbox"
 )
 
 // Label is a kind of fresh node.
@@ -89,6 +92,10 @@ type Config struct {
 	// ReadOnly are further files and folders of the host that nodes see, read-only, at the same place:
 	// an Ansible environment, a Python. /usr/local among them takes the place of the node's own.
 	ReadOnly []string
+	// Denied is where nodes cannot connect to beside the host itself: cloud metadata.
+	Denied sandbox.Denied
+	// Reach are services of the host that nodes can connect to: a proxy, a mirror.
+	Reach []netip.AddrPort
 	// Etc are further entries of the host's /etc that nodes get a copy of.
 	Etc []string
 	// Environ is for every session ("KEY=value").
@@ -107,7 +114,7 @@ type Provider struct {
 	cfg      Config
 	log      *slog.Logger
 	ids      idMap
-	spawn    *spawner
+	unguard  sync.Once // says that nodes are not kept from the host's network
 	lock     *os.File
 	network  *network
 	links    *links
@@ -139,7 +146,6 @@ func Open(ctx context.Context, c Config) (*Provider, error) {
 	if err := p.claimFolder(); err != nil {
 		return nil, err
 	}
-	p.spawn = newSpawner()
 	if err := p.startHosts(ctx); err != nil {
 		_ = p.Close()
 		return nil, err
@@ -315,6 +321,5 @@ func (p *Provider) Close() error {
 	for _, m := range all {
 		p.stop(m)
 	}
-	p.spawn.close()
 	return p.lock.Close()
 }
