@@ -2,6 +2,8 @@
 """One playbook's results for job-output.json, handed to the executor when the playbook ends."""
 
 import datetime
+import json
+import math
 import os
 import sys
 
@@ -17,9 +19,40 @@ DOCUMENTATION = """
     description: [One record a playbook]
 """
 
+# How much of a record is handed over at once, in characters.
+PIECE = 1 << 18
+
 
 def now():
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def text(value):
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:  # there are numbers that JSON has not
+        return json.dumps(finite(value), ensure_ascii=False, default=str)
+
+
+def finite(value):
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return value
+
+
+def record(plays, stats):
+    """The inside of a JSON object, piece by piece."""
+    yield '"plays": ['
+    for i, play in enumerate(plays):
+        yield '%s\n{"play": %s, "tasks": [' % ("," if i else "", text(play["play"]))
+        for j, task in enumerate(play["tasks"]):
+            yield "%s\n%s" % ("," if j else "", text(task))
+        yield "\n]}"
+    yield '\n], "stats": %s' % text(stats)
 
 
 class CallbackModule(CallbackBase):
@@ -80,4 +113,12 @@ class CallbackModule(CallbackBase):
         self.record(result, unreachable=True)
 
     def v2_playbook_on_stats(self, stats):
-        emit("record", plays=self.plays, stats={h: stats.summarize(h) for h in sorted(stats.processed)})
+        held, size = [], 0
+        for piece in record(self.plays, {h: stats.summarize(h) for h in sorted(stats.processed)}):
+            for at in range(0, len(piece), PIECE):
+                held.append(piece[at:at + PIECE])
+                size += len(held[-1])
+                if size >= PIECE:
+                    emit("record", x="".join(held), more=True)
+                    held, size = [], 0
+        emit("record", x="".join(held))

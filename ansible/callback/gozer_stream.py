@@ -240,13 +240,13 @@ class CallbackModule(CallbackBase):
         self.stop_reader(result)
         if result._task.loop is None:
             reason = result._result.get("skip_reason", "")
-            emit("result", h=result._host.name, st="skipped", x=reason or "Conditional result was False")
+            emit("result", h=shown(result), st="skipped", x=reason or "Conditional result was False")
 
     def v2_runner_on_unreachable(self, result):
         self.stop_reader(result)
         msg = str(result._result.get("msg", ""))
         if result._task.ignore_unreachable:
-            emit("result", h=result._host.name, st="ignored", x=msg, task=result._task.get_name().strip())
+            emit("result", h=shown(result), st="ignored", x=msg, task=result._task.get_name().strip())
             return
         emit("unreachable", h=result._host.name, x=msg, task=result._task.get_name().strip())
 
@@ -263,7 +263,7 @@ class CallbackModule(CallbackBase):
         self.output(result)
         left = result._result.get("retries", 0) - result._result.get("attempts", 0)
         emit("text", x="%s | FAILED - RETRYING: %s (%d retries left)." % (
-            result._host.name, result._task.get_name().strip(), left))
+            shown(result), result._task.get_name().strip(), left))
 
     def item(self, result, state):
         self.output(result)
@@ -277,14 +277,14 @@ class CallbackModule(CallbackBase):
         self.stop_reader(result)
         if looped:
             if state == "failed":
-                emit("result", h=result._host.name, st=state, x=text_of(result._result.get("msg")),
+                emit("result", h=shown(result), st=state, x=text_of(result._result.get("msg")),
                      task=result._task.get_name().strip(), p=result._task.get_path() or "")
             return
         self.say(result, state)
 
     def say(self, result, state, item=None):
         r, task = result._result, result._task
-        fields = {"h": result._host.name, "st": state, "task": task.get_name().strip(),
+        fields = {"h": shown(result), "st": state, "task": task.get_name().strip(),
                   "p": task.get_path() or "", "a": task.action}
         if item is not None:
             fields["item"] = item
@@ -312,10 +312,10 @@ class CallbackModule(CallbackBase):
             return
         reader = self.readers.get((result._task._uuid, result._host.name))
         if reader is None:
-            self.rest(result._host.name, r, {"o": 0, "e": 0})
+            self.rest(shown(result), r, {"o": 0, "e": 0})
             return
         with reader.lock:
-            self.rest(result._host.name, r, reader.seen(r.get("zuul_log_id")))
+            self.rest(shown(result), r, reader.seen(r.get("zuul_log_id")))
             if not (result._task.loop or result._task.loop_with or result._task.until):
                 reader.over.set()
             elif r.get("zuul_log_id"):
@@ -339,6 +339,14 @@ class CallbackModule(CallbackBase):
             reader.stop()
         hosts = {h: stats.summarize(h) for h in sorted(stats.processed)}
         emit("stats", hosts=hosts)
+
+
+def shown(result):
+    """The host of a result, and to which other one its task was delegated."""
+    to = result._result.get("_ansible_delegated_vars") if isinstance(result._result, dict) else None
+    if not to:
+        return result._host.name
+    return "%s -> %s" % (result._host.name, to.get("ansible_delegated_host") or to.get("ansible_host"))
 
 
 def hidden(result):

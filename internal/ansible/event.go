@@ -21,10 +21,10 @@ type Event struct {
 	Action string `json:"a"`
 	// Heading is TASK, LOOP or HANDLER.
 	Heading string `json:"k"`
-	// Text of a line or result; Stream is stdout or stderr where the job has them split.
+	// Text of a line, result, or piece of a record (the inside of a JSON object); Stream is stdout or stderr where the job has them split.
 	Text   string `json:"x"`
 	Stream string `json:"s"`
-	// More: the line goes on with the next of the same host and stream.
+	// More: the line goes on with the next of the same host and stream, the record with the next piece.
 	More bool `json:"more"`
 	// State of a result: ok, changed, skipped, failed, ignored.
 	State string `json:"st"`
@@ -34,9 +34,6 @@ type Event struct {
 	RC    *int   `json:"rc"`
 
 	Hosts map[string]map[string]int `json:"hosts"`
-	// Plays and Stats of a record are passed on as they are.
-	Plays json.RawMessage `json:"plays"`
-	Stats json.RawMessage `json:"stats"`
 }
 
 // Lines is the event as the job's console shows it, without time stamps; some events show nothing.

@@ -211,7 +211,9 @@ func BenchmarkLogThroughput(b *testing.B) {
 			b.SetBytes(lines * width)
 			for range b.N {
 				s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play(path)} })
+				rise := peak(b)
 				end := w.x.runBuild(b.Context(), s, Context{Tenant: "t"})
+				b.ReportMetric(rise(), "MB-peak")
 				if end.Result != pipeline.Success {
 					b.Fatal(end)
 				}

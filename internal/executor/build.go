@@ -41,6 +41,8 @@ type build struct {
 	agent   *sshAgent
 	// client is the connection of programs to the first node, once one has run.
 	client *ssh.Client
+	// played: a playbook ran, so that sources are where the job wants them.
+	played bool
 	nodes  []node.Node
 	inUse  bool
 

@@ -1,8 +1,11 @@
 package executor
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -127,17 +130,61 @@ func (c *console) output(e *ansible.Event) {
 	}
 }
 
-// record appends a playbook's results to job-output.json, which is whole at any time.
-func (c *console) record(about map[string]any, e *ansible.Event) error {
-	about["plays"], about["stats"] = e.Plays, e.Stats
-	b, err := json.MarshalIndent(about, "", "    ")
+// record is a playbook's results on their way to job-output.json: in a file without a name until they are
+// whole, however large they are.
+type record struct {
+	file   *os.File
+	out    *bufio.Writer
+	pieces *joblog.Pieces
+	lost   bool
+}
+
+// newRecord begins a record with what is known of its playbook.
+func (c *console) newRecord(dir string, about map[string]any) (*record, error) {
+	f, err := os.CreateTemp(dir, "record-")
 	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	r := &record{file: f, out: bufio.NewWriter(f), pieces: joblog.NewPieces(c.mask)}
+	text, err := json.Marshal(about)
+	if err == nil {
+		_, err = r.out.WriteString(c.mask.String(strings.TrimSuffix(string(text), "}")) + ", ")
+	}
+	if err != nil {
+		f.Close()
+	}
+	return r, err
+}
+
+// add takes the next piece.
+func (r *record) add(text string, more bool) error {
+	for _, s := range r.pieces.Add(text, more) {
+		if _, err := r.out.WriteString(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep appends a whole record to job-output.json, which is whole before and after it.
+func (c *console) keep(r *record) error {
+	if _, err := r.out.WriteString("}\n]"); err != nil {
+		return err
+	}
+	if err := r.out.Flush(); err != nil {
+		return err
+	}
+	if _, err := r.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Over the closing bracket.
-	end, err := c.json.Seek(-1, 2)
+	end, err := c.json.Seek(-1, io.SeekEnd)
 	if err != nil {
 		return err
 	}
@@ -145,7 +192,13 @@ func (c *console) record(about map[string]any, e *ansible.Event) error {
 	if c.records > 0 {
 		sep = ",\n"
 	}
+	if _, err = c.json.WriteString(sep); err == nil {
+		_, err = io.Copy(c.json, r.file)
+	}
+	if err != nil {
+		_, again := c.json.WriteAt([]byte("]"), end)
+		return errors.Join(err, again, c.json.Truncate(end+1))
+	}
 	c.records++
-	_, err = c.json.WriteAt([]byte(sep+c.mask.String(string(b))+"]"), end)
-	return err
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,4 +59,26 @@ func machine(b *testing.B) time.Duration {
 		}
 	}
 	return time.Duration(sum) * 10 * time.Millisecond
+}
+
+// peak measures by how many megabytes this process grows at most until the function that it gives is called.
+func peak(b *testing.B) func() float64 {
+	b.Helper()
+	high := func(name string) float64 {
+		text, err := os.ReadFile("/proc/self/status")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == name+":" {
+				kb, _ := strconv.Atoi(f[1])
+				return float64(kb) / 1024
+			}
+		}
+		return 0
+	}
+	debug.FreeOSMemory()
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // forget the peak so far
+	before := high("VmRSS")
+	return func() float64 { return high("VmHWM") - before }
 }

@@ -416,14 +416,15 @@ func TestAProgramRunsAsPlaybook(t *testing.T) {
 func TestAProgramRunsOnANode(t *testing.T) {
 	w, ns := withNode(t, "controller")
 	w.repo("org/app", map[string]string{
-		"test.sh": "#!/bin/sh\necho on $(hostname) job $GOZER_JOB\necho err >&2\necho '{\"zuul\": {\"warnings\": [\"careful\"]}}' > $GOZER_RESULT\n",
+		"link":    "-> test.sh",
+		"test.sh": "#!/bin/sh\necho on $(hostname) job $GOZER_JOB\necho err >&2\ngit status --short --branch; readlink link\necho '{\"zuul\": {\"warnings\": [\"careful\"]}}' > $GOZER_RESULT\n",
 		"slow.sh": "#!/bin/sh\nsleep 1000 & echo $! > /tmp/pid; echo started; wait\n", "check.sh": "#!/bin/sh\n! kill -0 $(cat /tmp/pid)\n"})
 	s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play("test.sh")}; w.onNodes(ns, s) })
 	end, log := w.build(s)
 	if end.Result != pipeline.Success || len(end.Warnings) != 1 {
 		t.Errorf("end %+v\n%s", end, log)
 	}
-	want(t, log, "controller | on ", "job test", "controller | err")
+	want(t, log, "controller | on ", "job test", "controller | err", "controller | ## main", "controller | test.sh")
 	s = w.start(func(s *pipeline.Start) {
 		s.Job.Run, s.Job.Timeout = []job.Playbook{play("slow.sh")}, time.Second
 		s.Job.PostRun = []job.Playbook{play("check.sh")}

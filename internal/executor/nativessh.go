@@ -1,11 +1,13 @@
 package executor
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -33,6 +35,9 @@ func (b *build) nativeOnNode(ctx context.Context, p *playbook, vars map[string]s
 	program, err := readInside(p.host, strings.TrimPrefix(strings.TrimPrefix(p.path, p.binds[0].Inside), "/"), 256<<20)
 	if err != nil {
 		return 0, nil, nil, err
+	}
+	if lost, err := b.putSources(ctx); lost != nil || err != nil {
+		return 0, nil, lost, err
 	}
 	s, err := b.session(ctx)
 	if err != nil {
@@ -79,6 +84,83 @@ func (b *build) nativeOnNode(ctx context.Context, p *playbook, vars map[string]s
 		return exit.ExitStatus(), result, nil, nil
 	}
 	return 0, nil, err, nil
+}
+
+// putSources copies the projects of the workspace to the first node, before the first program of a build of
+// which no playbook of Ansible's ran before: those put sources where they want them, as in Zuul.
+func (b *build) putSources(ctx context.Context) (lost, err error) {
+	if b.played || len(b.projects) == 0 {
+		return nil, nil
+	}
+	b.played = true
+	s, lost := b.session(ctx)
+	if lost != nil {
+		return lost, nil
+	}
+	defer s.Close()
+	b.console.line("Copying the sources to %s", b.nativeHost())
+	var script strings.Builder
+	for _, p := range b.projects {
+		script.WriteString(`rm -rf "$HOME"/` + quote(p.srcDir) + " && ")
+	}
+	script.WriteString(`tar -xof - -C "$HOME"`)
+	r, w := io.Pipe()
+	var said bytes.Buffer
+	s.Stdin, s.Stderr = r, &said
+	go func() { w.CloseWithError(archive(w, b.dir.work(), "src")) }()
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	err = s.Run("sh -c " + quote(script.String()))
+	r.Close()
+	var exit *ssh.ExitError
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return nil, nil
+	case errors.As(err, &exit):
+		return nil, fmt.Errorf("copy the sources to %s: %w: %s", b.nativeHost(), err, strings.TrimSpace(said.String()))
+	}
+	return err, nil
+}
+
+// archive writes a folder of dir as tar.
+func archive(w io.Writer, dir, name string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	t := tar.NewWriter(w)
+	err = fs.WalkDir(root.FS(), name, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		link := ""
+		if e.Type()&fs.ModeSymlink != 0 {
+			if link, err = root.Readlink(path); err != nil {
+				return err
+			}
+		}
+		h, err := tar.FileInfoHeader(info, link)
+		if err != nil {
+			return err
+		}
+		h.Name = path
+		if err := t.WriteHeader(h); err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		f, err := root.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = io.Copy(t, f)
+		return err
+	})
+	return errors.Join(err, t.Close())
 }
 
 // collect reads the result, stops what still runs if asked to, and cleans up on the node.

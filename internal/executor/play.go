@@ -92,6 +92,7 @@ func (b *build) attempt(ctx context.Context, p *playbook, phase string, index in
 	if p.native {
 		return b.native(ctx, p, phase, index, timeout, f, secrets)
 	}
+	b.played = true
 	return b.ansiblePlay(ctx, p, phase, index, timeout, f, secrets)
 }
 
@@ -190,11 +191,18 @@ func (b *build) ansiblePlay(ctx context.Context, p *playbook, phase string, inde
 	}
 	run.Timeout = timeout
 	run.Extra = b.extra(p, phase, index, f)
+	var rec *record
+	defer func() {
+		if rec != nil && rec.file != nil {
+			rec.file.Close()
+		}
+	}()
 	run.Event = func(e *ansible.Event) {
 		switch e.Kind {
 		case "record":
-			about := object{"playbook": p.path, "phase": phase, "index": itoa(index), "trusted": p.Source.Trusted, "branch": p.Source.Branch}
-			if err := b.console.record(about, e); err != nil {
+			if err := b.record(&rec, e, func() object {
+				return object{"playbook": p.path, "phase": phase, "index": itoa(index), "trusted": p.Source.Trusted, "branch": p.Source.Branch}
+			}); err != nil {
 				b.log.Warn("job-output.json could not be written", "error", err)
 			}
 		case "failing":
@@ -206,6 +214,25 @@ func (b *build) ansiblePlay(ctx context.Context, p *playbook, phase string, inde
 		}
 	}
 	return ansible.Run(ctx, run)
+}
+
+// record takes a piece of a playbook's results; r is what came before it. After an error there is no record of
+// this playbook.
+func (b *build) record(r **record, e *ansible.Event, about func() object) (err error) {
+	if *r == nil {
+		if *r, err = b.console.newRecord(filepath.Join(b.x.Dir, "builds"), about()); err != nil {
+			*r = &record{lost: true}
+			return err
+		}
+	}
+	if (*r).lost {
+		return nil
+	}
+	if err = (*r).add(e.Text, e.More); err == nil && !e.More {
+		err = b.console.keep(*r)
+	}
+	(*r).lost = err != nil
+	return err
 }
 
 // hidden makes a file of secrets that is there in the sandbox alone, in memory.

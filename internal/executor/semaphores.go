@@ -68,12 +68,15 @@ func in(own, global *pipeline.Semaphores, d pipeline.Semaphore) *pipeline.Semaph
 	return own
 }
 
-// release lets go, and has the tenant's pipelines look again. Where the store cannot be reached for long,
-// the pipeline lets go when the build has ended.
+// release lets go, and has the pipelines look again that may wait: the tenant's, and every tenant's where it
+// was a global semaphore. Where the store cannot be reached for long, the pipeline lets go when the build has
+// ended.
 func (s StoreSemaphores) release(ctx context.Context, h pipeline.Holder, names []string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	everywhere := false
 	_, err := s.change(ctx, h.Tenant, func(own, global *pipeline.Semaphores) bool {
+		everywhere = slices.ContainsFunc(names, func(n string) bool { return len(global.Holders[n]) > 0 })
 		for _, r := range []*pipeline.Semaphores{own, global} {
 			for _, n := range names {
 				r.Holders[n] = slices.DeleteFunc(r.Holders[n], func(x pipeline.Holder) bool {
@@ -89,13 +92,19 @@ func (s StoreSemaphores) release(ctx context.Context, h pipeline.Holder, names [
 	if err != nil {
 		return
 	}
-	pipes, err := s.Store.Pipelines(ctx, h.Tenant)
+	tenant := h.Tenant
+	if everywhere {
+		tenant = ""
+	}
+	all, err := s.Store.PipelinesOf(ctx, tenant)
 	if err != nil {
 		return // they look again at their next input
 	}
-	for _, p := range pipes {
-		if ops, err := s.Store.InputOps(ctx, h.Tenant, p, &pipeline.Wake{}); err == nil {
-			_, _ = s.Store.Write(ctx, store.Fence{}, ops...)
+	for t, pipes := range all {
+		for _, p := range pipes {
+			if ops, err := s.Store.InputOps(ctx, t, p, &pipeline.Wake{}); err == nil {
+				_, _ = s.Store.Write(ctx, store.Fence{}, ops...)
+			}
 		}
 	}
 }

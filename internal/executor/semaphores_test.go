@@ -61,24 +61,34 @@ func TestSemaphoresOfPlaybooks(t *testing.T) {
 	}
 }
 
-// What a playbook lets go, jobs that wait in pipelines come to know of.
+// What a playbook lets go, jobs that wait in pipelines come to know of; of a global semaphore in all tenants.
 func TestReleasedSemaphoresWakePipelines(t *testing.T) {
-	st, _ := openStore(t)
-	if _, err := st.Write(t.Context(), store.Fence{}, kv.Put(store.PipelinePrefix("t", "gate way")+"head", []byte("{}"))); err != nil {
-		t.Fatal(err)
-	}
-	release, err := StoreSemaphores{Store: st}.Acquire(t.Context(), pipeline.Holder{Tenant: "t", Pipeline: "check"}, nil, []string{"s"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	release()
-	r, err := st.KV().Range(t.Context(), kv.Query{Prefix: store.InboxPrefix("t", "gate way")})
-	if err != nil || len(r.KVs) != 1 {
-		t.Fatalf("%d inputs, %v", len(r.KVs), err)
-	}
-	if in, err := st.Input(t.Context(), r.KVs[0]); err != nil {
-		t.Error(err)
-	} else if _, ok := in.(*pipeline.Wake); !ok {
-		t.Errorf("%T", in)
+	for name, defined := range map[string]map[string]pipeline.Semaphore{"own": nil, "global": {"s": {Max: 1, Global: true}}} {
+		t.Run(name, func(t *testing.T) {
+			st, _ := openStore(t)
+			for _, tenant := range []string{"t", "another/one"} {
+				if _, err := st.Write(t.Context(), store.Fence{}, kv.Put(store.PipelinePrefix(tenant, "gate way")+"head", []byte("{}"))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			release, err := StoreSemaphores{Store: st}.Acquire(t.Context(), pipeline.Holder{Tenant: "t", Pipeline: "check"}, defined, []string{"s"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			release()
+			for tenant, want := range map[string]int{"t": 1, "another/one": len(defined)} {
+				r, err := st.KV().Range(t.Context(), kv.Query{Prefix: store.InboxPrefix(tenant, "gate way")})
+				if err != nil || len(r.KVs) != want {
+					t.Fatalf("%s: %d inputs, %v", tenant, len(r.KVs), err)
+				}
+				for _, e := range r.KVs {
+					if in, err := st.Input(t.Context(), e); err != nil {
+						t.Error(err)
+					} else if _, ok := in.(*pipeline.Wake); !ok {
+						t.Errorf("%T", in)
+					}
+				}
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package joblog
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"sort"
@@ -37,8 +38,8 @@ func (m *Mask) Add(secrets ...string) {
 		for line := range strings.Lines(s) {
 			m.add(strings.TrimSpace(line))
 		}
-		if j, err := json.Marshal(s); err == nil {
-			m.add(strings.Trim(string(j), `"`))
+		for _, j := range inJSON(s) {
+			m.add(j)
 		}
 		m.add(strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="))
 	}
@@ -57,6 +58,19 @@ func (m *Mask) Add(secrets ...string) {
 		m.longest = max(m.longest, len(w))
 	}
 	m.replacer = strings.NewReplacer(pairs...)
+}
+
+// inJSON is s as JSON has it: with and without escapes for HTML.
+func inJSON(s string) (out []string) {
+	for _, html := range []bool{true, false} {
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(html)
+		if e.Encode(s) == nil {
+			out = append(out, strings.Trim(strings.TrimSpace(b.String()), `"`))
+		}
+	}
+	return out
 }
 
 func (m *Mask) add(word string) {

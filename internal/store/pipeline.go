@@ -385,19 +385,30 @@ func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeli
 
 // Pipelines are the names of a tenant's pipelines that have a state.
 func (s *Store) Pipelines(ctx context.Context, tenant string) ([]string, error) {
-	prefix := "/pipeline/" + seg(tenant) + "/"
+	all, err := s.PipelinesOf(ctx, tenant)
+	return all[tenant], err
+}
+
+// PipelinesOf are the names of the pipelines that have a state, by tenant; an empty tenant is all of them.
+func (s *Store) PipelinesOf(ctx context.Context, tenant string) (map[string][]string, error) {
+	prefix := "/pipeline/"
+	if tenant != "" {
+		prefix += seg(tenant) + "/"
+	}
 	r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix, KeysOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("list the pipelines of %q: %w", tenant, err)
 	}
-	var out []string
+	out := map[string][]string{}
 	for _, e := range r.KVs {
-		name, part, _ := strings.Cut(strings.TrimPrefix(e.Key, prefix), "/")
-		if part != "head" {
+		parts := strings.SplitN(strings.TrimPrefix(e.Key, "/pipeline/"), "/", 3)
+		if len(parts) < 3 || parts[2] != "head" {
 			continue
 		}
-		if plain, err := url.PathUnescape(name); err == nil {
-			out = append(out, plain)
+		t, terr := url.PathUnescape(parts[0])
+		p, perr := url.PathUnescape(parts[1])
+		if terr == nil && perr == nil {
+			out[t] = append(out[t], p)
 		}
 	}
 	return out, nil
