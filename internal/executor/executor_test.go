@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"gocloud.dev/blob/memblob"
+	"gocloud.dev/blob/fileblob"
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gozer-ci/gozer/internal/ansible"
@@ -104,7 +104,10 @@ type world struct {
 func newWorld(t testing.TB, alter func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), repos: map[change.Project]string{}, states: map[string]map[string]string{}}
-	bucket := memblob.OpenBucket(nil)
+	bucket, err := fileblob.OpenBucket(t.TempDir(), &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { bucket.Close() })
 	lg := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	logs, err := joblog.New(joblog.Config{Dir: filepath.Join(w.dir, "logs"), Bucket: bucket, Log: lg})
