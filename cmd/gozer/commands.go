@@ -5,7 +5,7 @@ import "github.com/spf13/cobra"
 // commands are the verbs; the help sorts them.
 func commands() []*cobra.Command {
 	out := []*cobra.Command{
-		demoCommand(), serverCommand(), clusterCommand(), adminCommand(), keysCommand(), ansibleCommand(),
+		demoCommand(), serverCommand(), executorCommand(), clusterCommand(), adminCommand(), keysCommand(), ansibleCommand(),
 		configCommand(), secretCommand(), depsCommand(), conformanceCommand(), versionCommand(),
 		changeCommand(), statusCommand(), explainCommand(), buildCommand(), logsCommand(),
 		nodesCommand(), runCommand(), runNodesCommand(),

@@ -40,7 +40,7 @@ func (p *process) openProviders(ctx context.Context) error {
 }
 
 func openSandbox(ctx context.Context, p *process, c settings.Provider) (provider.Provider, error) {
-	conf := sandbox.Config{Name: c.Name, Folder: filepath.Join(p.set.Data, "nodes", c.Name), Log: p.log,
+	conf := sandbox.Config{Name: c.Name, Folder: filepath.Join(p.set.Data, "nodes", c.Name), Log: p.log, ExecutorZone: c.ExecutorZone,
 		ReadOnly: append([]string{p.set.Ansible.Dir}, c.ReadOnly...)}
 	var err error
 	if conf.Denied, err = p.denied(ctx); err != nil {
@@ -79,7 +79,7 @@ func openStatic(_ context.Context, p *process, c settings.Provider) (provider.Pr
 	for _, h := range c.Hosts {
 		conf.Hosts = append(conf.Hosts, static.Host{Name: h.Name, Labels: h.Labels, Slots: h.Slots, Access: node.Access{
 			Connection: h.Connection, Host: h.Address, Port: h.Port, User: cmp.Or(h.User, "zuul"), HostKeys: h.Keys, Python: h.Python, Shell: h.Shell,
-			Features: h.Features,
+			Features: h.Features, ExecutorZone: c.ExecutorZone,
 		}})
 	}
 	return static.Open(conf)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/gozer-ci/gozer/internal/executor"
 	"github.com/gozer-ci/gozer/internal/kv"
 )
 
@@ -73,6 +74,9 @@ func (p *process) keepWorking(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, executor.ErrStopped):
+			p.log.Info("the executor has stopped, as it was told to")
+			return context.Canceled
 		case time.Since(began) > time.Minute:
 			pause = 250 * time.Millisecond
 		case time.Since(began) < settled && !errors.Is(err, kv.ErrSessionLost) && !p.interrupted:

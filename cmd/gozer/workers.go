@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +44,7 @@ func (p *process) runExecutor(ctx context.Context) error {
 	c := executor.Config{
 		Store: p.store, Session: p.session, ID: p.id, Dir: filepath.Join(p.set.Data, "executor"),
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
-		Host:    hostname(), Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
+		Host:    hostname(), Zone: p.set.Executor.Zone, AllowUnzoned: p.set.Executor.AllowUnzoned, Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
 		Secrets: p.keys, Keys: [][]byte{key}, SiteVariables: site,
 		Sensors:   executor.Sensors{Load: p.set.Executor.LoadMultiplier, Disk: p.set.Executor.MinFreeDisk, Inodes: p.set.Executor.MinFreeInodes, Memory: p.set.Executor.MinFreeMemory},
 		Trusted:   executor.Paths{ReadOnly: p.set.Executor.TrustedReadOnly, Writable: p.set.Executor.TrustedWritable},
@@ -58,7 +60,17 @@ func (p *process) runExecutor(ctx context.Context) error {
 		return err
 	}
 	defer x.Close()
-	return together(ctx, x.Run, func(ctx context.Context) error { return serve(ctx, x) }, p.recoverLogs)
+	err = together(ctx, x.Run, func(ctx context.Context) error { return serve(ctx, x) }, p.recoverLogs,
+		func(ctx context.Context) error { return p.serveCommands(ctx, x) })
+	if !errors.Is(err, executor.ErrStopped) {
+		return err
+	}
+	if slices.Equal(p.roles, []string{"executor"}) {
+		return err // and with it the process
+	}
+	p.log.Info("the executor has stopped, as it was told to; the other roles of this process go on")
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // nodeKey is the key with which nodes are reached: that of the settings, or the one that the first launcher

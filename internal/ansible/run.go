@@ -59,6 +59,8 @@ type Playbook struct {
 	Env        []string
 	Dir        string
 	Verbose    bool
+	// Chatter gets what Ansible itself prints, where it is not nil.
+	Chatter io.Writer
 	// Forks is how many hosts are worked on at once; 0 is 5.
 	Forks int
 	// Timeout bounds the run; 0 does not.
@@ -93,9 +95,13 @@ func Run(ctx context.Context, p Playbook) (Result, error) {
 	defer r.Close()
 	var res Result
 	out := &tail{limit: 16 << 10}
+	var printed io.Writer = out
+	if p.Chatter != nil {
+		printed = io.MultiWriter(out, p.Chatter)
+	}
 	proc, err := p.Start(ctx, Command{
 		Args: p.args(), Env: append(p.Env, "GOZER_EVENTS_FD=3", "ANSIBLE_CONFIG="+p.Config),
-		Dir: p.Dir, Out: out, Extra: []*os.File{w},
+		Dir: p.Dir, Out: printed, Extra: []*os.File{w},
 	})
 	w.Close()
 	if err != nil {

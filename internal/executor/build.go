@@ -346,8 +346,8 @@ func (b *build) finish(ctx context.Context, w *joblog.Writer, end *pipeline.Buil
 	if len(b.states) > 0 {
 		warn("the recipe of a build could not be kept", b.keepRecipe(ctx))
 	}
-	if b.x.KeepJobDir && end.Result != pipeline.Success {
-		b.log.Info("the folder of a failed build is kept", "folder", b.dir.root)
+	if b.x.keeps() {
+		b.log.Info("the folder of a build is kept", "folder", b.dir.root)
 	} else {
 		warn("the folder of a build could not be removed", removeTree(b.dir.root))
 	}

@@ -92,6 +92,9 @@ type Config struct {
 	// ID names this executor among all; Host is what jobs and people see.
 	ID   string
 	Host string
+	// Zone: only builds on nodes of this zone are taken; AllowUnzoned: those of no zone, too.
+	Zone         string
+	AllowUnzoned bool
 	// Address is where Logs are served for others ("http://10.0.0.1:7901"), who bring LogToken; empty: only
 	// in process.
 	Address, LogToken string
@@ -120,7 +123,7 @@ type Config struct {
 	Starting int
 	Limits   Limits
 	Sensors  Sensors
-	// KeepJobDir leaves the folder of a build that failed, for people.
+	// KeepJobDir leaves the folders of builds, for people, as the command keep does.
 	KeepJobDir bool
 	Log        *slog.Logger
 }
@@ -162,9 +165,16 @@ type Executor struct {
 	laying   singles // one connection at a time lays a buildset's view on a host
 	starting chan struct{}
 
-	mu      sync.Mutex
-	paused  bool
-	refused string
+	changed chan struct{} // the state may be another one
+
+	mu       sync.Mutex
+	paused   bool
+	draining bool
+	verbose  bool
+	keep     bool
+	end      func() // of Run
+	refused  string
+	running  map[pipeline.BuildID]Build
 
 	writes written
 }
@@ -175,7 +185,8 @@ func New(c Config) (*Executor, error) {
 	if _, err := ansible.ReleaseOf(c.Ansible.Default); err != nil {
 		return nil, fmt.Errorf("the default of this executor: %w", err)
 	}
-	x := &Executor{Config: c, starting: make(chan struct{}, c.Starting)}
+	x := &Executor{Config: c, starting: make(chan struct{}, c.Starting), changed: make(chan struct{}, 1), keep: c.KeepJobDir,
+		end: func() {}, running: map[pipeline.BuildID]Build{}}
 	for _, d := range []string{"builds", "views"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {
 			return nil, err
@@ -260,28 +271,43 @@ func (x *Executor) Close() error {
 	return errors.Join(err, x.views.close(), os.RemoveAll(x.run))
 }
 
-// Run serves build requests until ctx ends or the session is lost; running builds are aborted then.
+// Run serves build requests until ctx ends or the session is lost; running builds are aborted then. It ends with
+// ErrStopped after the commands stop and graceful.
 func (x *Executor) Run(ctx context.Context) error {
-	m := store.Member{ID: x.ID, Role: "executor", Host: x.Host, Started: time.Now(), State: "running", Address: x.Address}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	x.mu.Lock()
+	x.end = func() { end(ErrStopped) }
+	m := store.Member{ID: x.ID, Role: "executor", Host: x.Host, Started: time.Now(), State: x.state(), Address: x.Address, Zone: x.Zone}
+	x.mu.Unlock()
 	if err := x.Store.Join(ctx, x.Session, m); err != nil {
 		return err
 	}
 	if err := x.Logs.Recover(ctx); err != nil {
 		x.Log.Warn("logs of an earlier run could not be kept", "error", err)
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	z := newZones()
+	look := x.zoneOf(ctx)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return x.announce(gctx, m) })
+	g.Go(func() error { return z.follow(gctx, x.Store) })
 	g.Go(func() error {
-		return store.Serve(ctx, x.Store, store.ServeConfig{
+		return store.Serve(gctx, x.Store, store.ServeConfig{
 			Kind: store.KindBuild, Session: x.Session, Owner: x.ID, Once: true, Log: x.Log, Slots: x.slots,
+			Accept: func(r *store.Request) bool { return z.accepts(r, x.Zone, x.AllowUnzoned, look) },
 		}, x.serve)
 	})
 	g.Go(func() error {
-		return store.Serve(ctx, x.Store, store.ServeConfig{Kind: store.KindView, Session: x.Session, Owner: x.ID, Log: x.Log}, x.dropView)
+		return store.Serve(gctx, x.Store, store.ServeConfig{Kind: store.KindView, Session: x.Session, Owner: x.ID, Log: x.Log}, x.dropView)
 	})
 	g.Go(func() error {
-		return store.Serve(ctx, x.Store, store.ServeConfig{Kind: store.KindHazards, Session: x.Session, Owner: x.ID, Log: x.Log}, x.hazards)
+		return store.Serve(gctx, x.Store, store.ServeConfig{Kind: store.KindHazards, Session: x.Session, Owner: x.ID, Log: x.Log}, x.hazards)
 	})
-	return g.Wait()
+	err := g.Wait()
+	if cause := context.Cause(ctx); errors.Is(cause, ErrStopped) {
+		return ErrStopped
+	}
+	return err
 }
 
 // Handler serves the logs of this executor's builds to other members of the installation.
@@ -290,7 +316,10 @@ func (x *Executor) Handler() http.Handler { return joblog.Handler(x.Logs, x.LogT
 func (x *Executor) slots(busy int) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.paused {
+	if x.draining && busy == 0 {
+		x.end()
+	}
+	if x.paused || x.draining {
 		return 0
 	}
 	why := x.Sensors.refuses(x.Dir)
@@ -307,13 +336,6 @@ func (x *Executor) slots(busy int) int {
 	return x.Builds - busy
 }
 
-// Pause stops taking new builds, or with false goes on.
-func (x *Executor) Pause(yes bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.paused = yes
-}
-
 // serve runs one request to its end.
 func (x *Executor) serve(ctx context.Context, t *store.Task) error {
 	var s pipeline.Start
@@ -324,6 +346,7 @@ func (x *Executor) serve(ctx context.Context, t *store.Task) error {
 		return t.Done(ctx, &pipeline.BuildEnded{Build: s.Build, Result: pipeline.Aborted, At: time.Now(),
 			Detail: "The executor that ran this build is gone"})
 	}
+	defer x.begun(&s, t.Request.Tenant)()
 	resume := make(chan struct{})
 	bctx, stop := context.WithCancel(ctx)
 	defer stop()

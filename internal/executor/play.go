@@ -339,6 +339,8 @@ func (b *build) playbookRun(env *ansible.Environment, box *sandbox.Box, p *playb
 		Env: b.environ(env), Dir: b.dir.work(), Program: []string{env.Playbook()},
 	}
 	run.ExtraFiles = []string{b.dir.zuulVars(), b.dir.extraVars(), b.dir.siteVars()}
+	run.Chatter = b.x.chatter(b)
+	run.Verbose = run.Chatter != nil
 	run.Start = func(ctx context.Context, c ansible.Command) (ansible.Process, error) {
 		if b.x.warm != nil {
 			return b.x.startWarm(ctx, env, *box, p.ownModules(), c)

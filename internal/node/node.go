@@ -73,6 +73,8 @@ type Access struct {
 	HostID     string            `json:"host_id,omitempty"`
 	Slot       int               `json:"slot,omitempty"`
 	Properties map[string]string `json:"properties,omitempty"`
+	// ExecutorZone: builds on it are for the executors of that zone.
+	ExecutorZone string `json:"executor_zone,omitempty"`
 	// Features that the node was verified to have (fips).
 	Features []string `json:"features,omitempty"`
 }

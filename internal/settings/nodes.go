@@ -20,6 +20,8 @@ type Provider struct {
 	Hosts []Host `yaml:"hosts"`
 	// ReadOnly are further folders that sandbox nodes see.
 	ReadOnly []string `yaml:"read-only"`
+	// ExecutorZone: builds on its nodes are for the executors of that zone.
+	ExecutorZone string `yaml:"executor-zone"`
 	// Reach are TCP services of this machine that sandbox nodes can connect to ("127.0.0.1:3128"); of all
 	// others that listen on it they see none.
 	Reach []string `yaml:"reach"`

@@ -125,6 +125,10 @@ type Executor struct {
 	Builds int `yaml:"builds"`
 	// DiskPerBuild in MB (250).
 	DiskPerBuild int `yaml:"disk-per-build"`
+	// Zone is the one whose builds run here: those on nodes of providers with this executor-zone. AllowUnzoned: all
+	// others, too.
+	Zone         string `yaml:"zone"`
+	AllowUnzoned bool   `yaml:"allow-unzoned"`
 	// Listen is where other processes read the logs of builds that run here (127.0.0.1, a free port), and
 	// Address how they reach that (http://<listen>).
 	Listen  string `yaml:"listen"`

@@ -23,6 +23,8 @@ type Member struct {
 	Started time.Time `json:"started"`
 	// State is initializing, running, paused or stopping.
 	State string `json:"state"`
+	// Zone is the one that an executor takes builds of.
+	Zone string `json:"zone,omitempty"`
 	// Address is where the member serves what others read of it (logs), if it does.
 	Address string `json:"address,omitempty"`
 	// Reads and Writes are the record formats that it knows.

@@ -43,6 +43,8 @@ type Request struct {
 	// Subjects are what the work is about, where that matters: of two requests of a kind with the same priority and
 	// a subject in common, the later one is begun when the earlier one is done.
 	Subjects []string `json:"subjects,omitempty"`
+	// Nodes that the work is done on, by which it finds its executor.
+	Nodes []string `json:"nodes,omitempty"`
 	// Event is the forge event that this goes back to, for logs.
 	Event string `json:"event,omitempty"`
 	// Began counts how often a worker took it; By is the last one.
@@ -102,7 +104,7 @@ func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Tim
 		case *pipeline.RequestNodes:
 			r.Kind, r.ID, r.Priority = KindNodes, e.Request, e.Priority
 		case *pipeline.Start:
-			r.Kind, r.ID, r.Priority, r.Event = KindBuild, string(e.Build), e.Priority, e.Event.ID
+			r.Kind, r.ID, r.Priority, r.Event, r.Nodes = KindBuild, string(e.Build), e.Priority, e.Event.ID, e.Nodes
 		case *pipeline.Report:
 			r.Kind, r.ID, r.Event = KindReport, e.ID, e.Event.ID
 			for _, c := range e.Changes { // a change is told that it starts before it is told how it ended

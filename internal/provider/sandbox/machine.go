@@ -232,7 +232,7 @@ func (p *Provider) access(m *machine) (node.Access, bool) {
 	a := node.Access{
 		Connection: "ssh", Host: at.Addr().String(), Port: int(at.Port()), User: "zuul",
 		HostKeys: []string{m.hostKey.public}, Cloud: p.cfg.Name, HostID: m.name,
-		Properties: map[string]string{"hostname": m.name}, Features: features,
+		Properties: map[string]string{"hostname": m.name}, Features: features, ExecutorZone: p.cfg.ExecutorZone,
 	}
 	if _, err := os.Stat("/usr/bin/python3"); err == nil {
 		a.Python = "/usr/bin/python3"

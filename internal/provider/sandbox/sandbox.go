@@ -92,6 +92,8 @@ type Config struct {
 	// ReadOnly are further files and folders of the host that nodes see, read-only, at the same place:
 	// an Ansible environment, a Python. /usr/local among them takes the place of the node's own.
 	ReadOnly []string
+	// ExecutorZone is that of node.Access.
+	ExecutorZone string
 	// Denied is where nodes cannot connect to beside the host itself: cloud metadata.
 	Denied sandbox.Denied
 	// Reach are services of the host that nodes can connect to: a proxy, a mirror.

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gozer-ci/gozer/internal/executor"
+	"github.com/gozer-ci/gozer/internal/settings"
+)
+
+// commandSocket is where an executor listens for commands: whoever may enter its data folder may give them.
+func commandSocket(data string) string { return filepath.Join(data, "executor.sock") }
+
+// serveCommands obeys the commands of gozer executor until ctx ends.
+func (p *process) serveCommands(ctx context.Context, x *executor.Executor) error {
+	path := commandSocket(p.set.Data)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		// A path may be too long for a socket; the builds do not need it.
+		p.log.Warn("gozer executor cannot reach this executor", "error", err)
+		return nil
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return serveHTTP(ctx, l, x.CommandHandler(), p.log)
+}
+
+func executorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "executor", Short: "Pause, drain and look at the executor of this machine", GroupID: "server",
+		Long: `Tells the executor whose data folder --config or --data names what to do, over a socket in that folder. What is
+said holds until the executor ends.`,
+		Example: "  gozer executor status --config gozer.yaml\n  gozer executor graceful --config gozer.yaml --wait",
+		Args:    cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(executorVerb("status", "tell how it is, and which builds it runs", http.MethodGet))
+	for _, c := range executor.Commands {
+		cmd.AddCommand(executorVerb(c.Name, c.Does, http.MethodPost))
+	}
+	return cmd
+}
+
+func executorVerb(name, does, method string) *cobra.Command {
+	var file, data, format string
+	var wait bool
+	cmd := &cobra.Command{Use: name, Short: strings.ToUpper(does[:1]) + does[1:], Args: cobra.NoArgs}
+	fl := cmd.Flags()
+	fl.StringVarP(&file, "config", "c", "", "configuration of its process")
+	fl.StringVar(&data, "data", "", "its data folder, in place of --config")
+	fl.StringVarP(&format, "format", "f", "text", "text or json")
+	completeWords(cmd, "format", []string{"text", "json"})
+	ends := name == "graceful" || name == "stop"
+	if ends {
+		fl.BoolVar(&wait, "wait", false, "return when it has stopped")
+	}
+	cmd.MarkFlagsOneRequired("config", "data")
+	cmd.MarkFlagsMutuallyExclusive("config", "data")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if format != "text" && format != "json" {
+			return unknownFormat(format, []string{"text", "json"})
+		}
+		if file != "" {
+			set, err := settings.Read(file)
+			if err != nil {
+				return err
+			}
+			data = set.Data
+		}
+		s, err := askExecutor(cmd.Context(), data, method, name)
+		if err != nil {
+			return err
+		}
+		if format == "json" {
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
+		}
+		showExecutor(cmd.OutOrStdout(), s)
+		if wait {
+			return awaitEnd(cmd.Context(), cmd.ErrOrStderr(), data)
+		}
+		return nil
+	}
+	return cmd
+}
+
+func askExecutor(ctx context.Context, data, method, name string) (*executor.Status, error) {
+	path := commandSocket(data)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, method, "http://executor/"+name, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no executor answers in %s; does it run, and is this its data folder? %w", data, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(strings.TrimSpace(string(body)))
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &executor.Status{}
+	return s, json.Unmarshal(body, s)
+}
+
+func showExecutor(w io.Writer, s *executor.Status) {
+	zone := ""
+	if s.Zone != "" {
+		zone = ", zone " + s.Zone
+	}
+	fmt.Fprintf(w, "%s on %s%s: %s\n", s.ID, s.Host, zone, s.State)
+	if s.Refused != "" {
+		fmt.Fprintf(w, "  takes no builds: %s\n", s.Refused)
+	}
+	if s.Verbose {
+		fmt.Fprintln(w, "  verbose: what Ansible says is in its log")
+	}
+	if s.Keep {
+		fmt.Fprintln(w, "  the folders of builds are kept")
+	}
+	if len(s.Builds) == 0 {
+		fmt.Fprintln(w, "  no builds run")
+	}
+	for _, b := range s.Builds {
+		fmt.Fprintf(w, "  %s  %s of %s, for %s\n", b.Build, b.Job, b.Tenant, brief(time.Since(b.Started)))
+	}
+}
+
+// awaitEnd returns when an executor has stopped, and tells meanwhile for what it is waited.
+func awaitEnd(ctx context.Context, w io.Writer, data string) error {
+	told := -1
+	for {
+		s, err := askExecutor(ctx, data, http.MethodGet, "status")
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			fmt.Fprintln(w, "stopped")
+			return nil
+		}
+		if len(s.Builds) != told {
+			told = len(s.Builds)
+			fmt.Fprintf(w, "waiting for %d builds\n", told)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
