@@ -342,11 +342,11 @@ class CallbackModule(CallbackBase):
 
 
 def shown(result):
-    """The host of a result, and to which other one its task was delegated."""
+    """The host of a result, and the address of the one that its task was delegated to, as Zuul shows them."""
     to = result._result.get("_ansible_delegated_vars") if isinstance(result._result, dict) else None
     if not to:
         return result._host.name
-    return "%s -> %s" % (result._host.name, to.get("ansible_delegated_host") or to.get("ansible_host"))
+    return "%s -> %s" % (result._host.name, to.get("ansible_host"))
 
 
 def hidden(result):
