@@ -7,15 +7,16 @@
 // # Promises
 //
 //  1. Every write happens in a transaction; a transaction that commits gets the next revision,
-//     and all its writes carry that revision. Revisions grow by at least one. A transaction
-//     that changes nothing (no writes, or deletes of what is not there) makes no revision; it
-//     tells the current one.
+//     and all its writes carry that revision. Revisions grow by at least one. Transactions that
+//     were under way at the same time, and none of which writes what another one reads or writes,
+//     may share a revision. A transaction that changes nothing (no writes, or deletes of what is
+//     not there) makes no revision; it tells the current one.
 //  2. A transaction is atomic and linearizable: its compares see everything that committed
 //     before it, and nothing sees half of its writes.
 //  3. Range at revision R shows exactly what a reader at R would have seen. A revision that was
 //     compacted away gives ErrCompacted; one of the future, ErrFutureRevision.
 //  4. Watch from revision R delivers every change of the prefix with revision >= R, in order of
-//     revision, each once, all changes of one transaction together, in the order of its writes
+//     revision, each once, all changes of one revision together, in the order of the writes
 //     (the keys of a DeletePrefix in byte order). A watcher that falls behind a compaction gets
 //     ErrCompacted and must range again. A revision of the future is waited for.
 //  5. A key written under a lease disappears when the lease ends (revoked, or not kept alive for

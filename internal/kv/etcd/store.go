@@ -35,6 +35,7 @@ type Store struct {
 	remote bool
 	// watches counts the watches ever opened.
 	watches atomic.Uint64
+	gather  *gatherer
 
 	// closing ends the calls in flight; Close waits for them, since a call inside this process
 	// must not outlive the server's files.
@@ -52,6 +53,7 @@ func newStore(c *clientv3.Client, prefix string, remote bool) *Store {
 		prefix = DefaultPrefix
 	}
 	s := &Store{client: c, prefix: prefix, remote: remote}
+	s.gather = &gatherer{store: s}
 	s.closing, s.close = context.WithCancel(context.Background())
 	return s
 }
@@ -100,6 +102,11 @@ func (s *Store) Commit(ctx context.Context, t kv.Txn) (ok bool, rev int64, err e
 		return false, 0, fmt.Errorf("commit: %w", err)
 	}
 	defer end()
+	return s.gather.commit(ctx, t)
+}
+
+// txn carries out one transaction by itself.
+func (s *Store) txn(ctx context.Context, t kv.Txn) (ok bool, rev int64, err error) {
 	resp, err := s.client.Txn(ctx).If(s.compares(t.If)...).Then(s.writes(t.Then)...).Commit()
 	if err != nil {
 		return false, 0, fmt.Errorf("commit %d writes: %w", len(t.Then), refusal(err))

@@ -54,12 +54,19 @@ func (s registerState) step(op registerOp, out registerOutcome) (bool, registerS
 	if !out.ok {
 		return out.rev >= s.rev, registerState{max(s.rev, out.rev), s.regs}
 	}
-	if out.rev <= s.rev {
+	if out.rev < s.rev {
+		return false, s
+	}
+	// Some share a revision that write different keys, and none of which reads what another one writes.
+	if s.regs[op.cmp].mod == out.rev {
 		return false, s
 	}
 	s.rev = out.rev
 	for i, w := range op.writes {
 		if w {
+			if s.regs[i].mod == out.rev {
+				return false, s
+			}
 			s.regs[i] = register{out.rev, op.value}
 		}
 	}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"cmp"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Several workers want the same requests, and each lost race for one is a transaction for nothing. So a worker
+// that finds others at work begins with those requests that are its own share, and takes several at once, but
+// never so many that nothing is left for the others.
+const (
+	// mostAtOnce bounds how many requests a worker claims at once.
+	mostAtOnce = 16
+	// mostLost bounds among how many requests a worker chooses that loses races.
+	mostLost = 31
+	// near is for how long a worker that claimed something counts as one that goes on doing so, and known for
+	// how long as one that may.
+	near, known = 2 * time.Second, time.Hour
+	// overdue is after how long a request is everybody's that another one's share left.
+	overdue = time.Second
+)
+
+// waiting is a request.
+type waiting struct {
+	name        string
+	req         *Request
+	create, mod int64
+	raw         []byte // what it is by now, where that is not req
+	hash        uint32 // of the name
+	due         time.Time
+}
+
+// before is the order in which requests are taken.
+func (w *waiting) before(v *waiting) bool {
+	return cmp.Or(cmp.Compare(w.req.Priority, v.req.Priority), cmp.Compare(w.create, v.create),
+		cmp.Compare(w.req.Order, v.req.Order), cmp.Compare(w.name, v.name)) < 0
+}
+
+func hashOf(name string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return h.Sum32()
+}
+
+// next chooses the requests to take now, as copies: the first of this worker's share; or, where others are to
+// have all that can be seen, one of the first, the more of them the more races were lost.
+func (sv *server) next() []waiting {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	room := mostAtOnce
+	if sv.c.Slots != nil {
+		room = min(room, sv.c.Slots(len(sv.tasks)))
+	}
+	if sv.ready < 3 || room <= 0 {
+		return nil
+	}
+	now := time.Now()
+	claiming, all := sv.rivals(now)
+	can := sv.open(now, max(2*room*all, 1+sv.lost))
+	room = min(room, (len(can)+2*all-1)/(2*all))
+	me := slices.Index(claiming, sv.c.Owner)
+	var chosen []waiting
+	for _, w := range can {
+		if len(chosen) == room {
+			break
+		}
+		if int(w.hash)%len(claiming) == me || now.Sub(w.due) > overdue {
+			chosen = append(chosen, *w)
+		}
+	}
+	if len(chosen) == 0 && len(can) > 0 {
+		chosen = []waiting{*can[rand.IntN(min(len(can), 1+sv.lost))]}
+	}
+	return chosen
+}
+
+// open are the first n requests that this worker could take. What shares a subject with an earlier request waits
+// for that, whoever has it. The lock is held.
+func (sv *server) open(now time.Time, n int) (can []*waiting) {
+	spoken := map[string]bool{} // subjects of earlier requests
+	sv.queue.Ascend(func(w *waiting) bool {
+		behind := false
+		for _, subject := range w.req.Subjects {
+			behind = behind || spoken[subject]
+			spoken[subject] = true
+		}
+		if behind || sv.taken(w.name) || now.Before(sv.pauses[w.name].until) || sv.c.Accept != nil && !sv.c.Accept(w.req) {
+			return true
+		}
+		if w.due.IsZero() {
+			w.due = now
+		}
+		can = append(can, w)
+		return len(can) < n
+	})
+	return can
+}
+
+// rivals are the workers, this one too, that claim requests these days, and how many are known. The lock is held.
+func (sv *server) rivals(now time.Time) (claiming []string, all int) {
+	claiming = append(claiming, sv.c.Owner)
+	for owner, at := range sv.others {
+		switch ago := now.Sub(at); {
+		case ago > known:
+			delete(sv.others, owner)
+		case ago < near:
+			claiming = append(claiming, owner)
+		}
+	}
+	slices.Sort(claiming)
+	return claiming, 1 + len(sv.others)
+}
+
+// taken tells whether somebody works on a request. A claim of the worker's own without a task is one whose making
+// had an unknown outcome. The lock is held.
+func (sv *server) taken(name string) bool {
+	by := sv.claims[name]
+	return by != "" && by != sv.c.Owner || sv.tasks[name] != nil
+}
+
+// place puts a request into the queue, or takes it out. Those that others may have to wait for stay. The lock is
+// held.
+func (sv *server) place(name string) {
+	switch w := sv.requests[name]; {
+	case w == nil:
+	case len(w.req.Subjects) > 0 || !sv.taken(name):
+		sv.queue.ReplaceOrInsert(w)
+	default:
+		sv.queue.Delete(w)
+	}
+}
