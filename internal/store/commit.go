@@ -36,7 +36,7 @@ func (s *Store) commit(ctx context.Context, f Fence, redoKey string, ops []kv.Op
 	if err != nil {
 		return 0, fmt.Errorf("write a large commit: %w", err)
 	}
-	if _, err := s.guarded(ctx, f, append(cmps, kv.Missing(redoKey)), slices.Concat(shared, []kv.Op{kv.Put(redoKey, encode(redo{name}))})); err != nil {
+	if rev, err = s.guarded(ctx, f, append(cmps, kv.Missing(redoKey)), slices.Concat(shared, []kv.Op{kv.Put(redoKey, encode(redo{name}))})); err != nil {
 		return 0, err
 	}
 	return rev, s.finish(ctx, f, redoKey)

@@ -1,14 +1,13 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,20 +17,17 @@ import (
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
-// PipelinePrefix is where the records of one pipeline are: steps, head, item/<id>, change/<hash>.
+// PipelinePrefix is where the records of one pipeline are: steps, head, change/<hash>, item/<id>, plan/<item>,
+// queue/<id>.
 func PipelinePrefix(tenant, pipe string) string {
 	return "/pipeline/" + seg(tenant) + "/" + seg(pipe) + "/"
 }
 
-// SemaphoreKey is the record of who holds which of a tenant's semaphores; with an empty tenant, of the
-// global ones.
-func SemaphoreKey(tenant string) string { return "/semaphore/" + seg(tenant) + "/holders" }
-
 // head is a pipeline's state without its items and changes. Settings and Tenant, which are large and
-// change only with a layout, are a blob.
+// change only with a layout, are a blob; Queues are here in format 1 only.
 type head struct {
 	Config   string            `json:"config"`
-	Queues   []*pipeline.Queue `json:"queues"`
+	Queues   []*pipeline.Queue `json:"queues,omitempty"`
 	Failures int               `json:"failures,omitempty"`
 	Disabled bool              `json:"disabled,omitempty"`
 	Paused   string            `json:"paused,omitempty"`
@@ -49,25 +45,28 @@ type config struct {
 	Tenant   pipeline.Tenant   `json:"tenant"`
 }
 
-// itemRecord is an item with its job graph set aside as a blob, which a reset of the queue shares.
-type itemRecord struct {
-	Item  *pipeline.Item `json:"item"`
-	Graph string         `json:"graph,omitempty"`
-}
-
 // Pipeline is a pipeline that this process owns: its state in memory, and what of it is written down.
 // It belongs to one goroutine.
 type Pipeline struct {
 	Tenant, Name string
 	State        *pipeline.State
 
-	s       *Store
-	fence   Fence
-	head    []byte
-	config  string
-	graphs  map[*job.Graph]string
+	s      *Store
+	fence  Fence
+	format int // in which it is written
+	raw
 	changes map[change.Key]*change.Change
 	items   map[pipeline.ItemID]bool
+}
+
+// raw is what is known of the records of a pipeline beside its state.
+type raw struct {
+	rev    int64
+	head   written
+	config string
+	graphs map[*job.Graph]string
+	plans  map[pipeline.ItemID]written // those that are records of their own
+	places places
 	// steps is the revision of the record that every commit writes: one whose outcome was unknown, and
 	// that arrives after the state was read again, meets it or is met by it.
 	steps int64
@@ -80,12 +79,15 @@ func (s *Store) OpenPipeline(ctx context.Context, f Fence, tenant, name string) 
 	if err := s.finish(ctx, f, p.redoKey()); err != nil {
 		return nil, fmt.Errorf("open pipeline %s/%s: %w", tenant, name, err)
 	}
-	st, raw, err := s.readPipeline(ctx, tenant, name, 0)
-	if err != nil {
+	var err error
+	if p.format, err = s.Writes(ctx); err != nil {
+		return nil, fmt.Errorf("open pipeline %s/%s: %w", tenant, name, err)
+	}
+	if p.State, p.raw, err = s.readPipeline(ctx, tenant, name); err != nil {
 		return nil, err
 	}
-	p.State, p.head, p.config, p.steps = st, raw.head, raw.config, raw.steps
-	p.graphs, p.items = raw.graphs, map[pipeline.ItemID]bool{}
+	st := p.State
+	p.items = map[pipeline.ItemID]bool{}
 	p.changes = map[change.Key]*change.Change{}
 	for k, c := range st.Changes {
 		p.changes[k] = c
@@ -127,29 +129,21 @@ func (p *Pipeline) Commit(ctx context.Context, touched []pipeline.ItemID, ops []
 func (p *Pipeline) ops(ctx context.Context, touched []pipeline.ItemID) ([]kv.Op, error) {
 	prefix := PipelinePrefix(p.Tenant, p.Name)
 	var ops []kv.Op
+	if p.format >= 2 {
+		queues, moved := p.places.arrange(prefix, p.State.Queues)
+		ops, touched = queues, slices.Concat(touched, moved)
+	}
 	done := map[pipeline.ItemID]bool{}
 	for _, id := range touched {
 		if done[id] {
 			continue
 		}
 		done[id] = true
-		it := p.State.Items[id]
-		if it == nil {
-			if p.items[id] {
-				delete(p.items, id)
-				ops = append(ops, kv.Delete(prefix+"item/"+string(id)))
-			}
-			continue
-		}
-		b, err := p.item(ctx, it)
+		more, err := p.itemOps(ctx, prefix, id)
 		if err != nil {
 			return nil, err
 		}
-		p.items[id] = true
-		if b, err = p.s.setAside(ctx, b); err != nil {
-			return nil, err
-		}
-		ops = append(ops, kv.Put(prefix+"item/"+string(id), b))
+		ops = append(ops, more...)
 	}
 	for k, c := range p.State.Changes {
 		if p.changes[k] != c {
@@ -175,174 +169,128 @@ func (p *Pipeline) ops(ctx context.Context, touched []pipeline.ItemID) ([]kv.Op,
 		p.config = name
 	}
 	st := p.State
-	h := encode(head{Config: p.config, Queues: st.Queues, Failures: st.Failures, Disabled: st.Disabled, Paused: st.Paused,
-		Estimates: st.Estimates, Parallel: st.Parallel, SteppedBack: st.SteppedBack, Stopping: st.Stopping})
-	if !bytes.Equal(h, p.head) {
-		p.head = h
-		ops = append(ops, kv.Put(prefix+"head", h))
+	h := head{Config: p.config, Failures: st.Failures, Disabled: st.Disabled, Paused: st.Paused,
+		Estimates: st.Estimates, Parallel: st.Parallel, SteppedBack: st.SteppedBack, Stopping: st.Stopping}
+	if p.format < 2 {
+		h.Queues = st.Queues
+	}
+	b := encode(h)
+	if sum := written(sha256.Sum256(b)); sum != p.head {
+		p.head = sum
+		b, err := p.s.setAside(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, kv.Put(prefix+"head", b))
 	}
 	return ops, nil
 }
 
-// item encodes an item with its graph as a blob. The graph is never changed once it is there, so its
-// identity in memory stands for its content.
-func (p *Pipeline) item(ctx context.Context, it *pipeline.Item) ([]byte, error) {
-	rec := itemRecord{Item: it}
-	if it.Buildset != nil && it.Buildset.Graph != nil {
-		g := it.Buildset.Graph
-		name, ok := p.graphs[g]
-		if !ok {
-			var err error
-			if name, err = p.s.PutJSON(ctx, g); err != nil {
-				return nil, err
-			}
-			p.graphs[g] = name
-			p.forget()
+// itemOps are the writes for an item that was touched.
+func (p *Pipeline) itemOps(ctx context.Context, prefix string, id pipeline.ItemID) (ops []kv.Op, err error) {
+	it := p.State.Items[id]
+	var item, apart []byte
+	if it != nil {
+		if item, apart, err = p.item(ctx, it); err != nil {
+			return nil, err
 		}
-		copied, bs := *it, *it.Buildset
-		bs.Graph = nil
-		copied.Buildset = &bs
-		rec = itemRecord{&copied, name}
-	}
-	return encode(rec), nil
-}
-
-// forget drops graphs of items that are gone, now and then.
-func (p *Pipeline) forget() {
-	if len(p.graphs) < 2*len(p.State.Items)+64 {
-		return
-	}
-	used := map[*job.Graph]bool{}
-	for _, it := range p.State.Items {
-		if it.Buildset != nil {
-			used[it.Buildset.Graph] = true
+		if item, err = p.s.setAside(ctx, item); err != nil {
+			return nil, err
 		}
+		ops = append(ops, kv.Put(itemKey(prefix, id), item))
+		p.items[id] = true
+	} else if p.items[id] {
+		ops = append(ops, kv.Delete(itemKey(prefix, id)))
+		delete(p.items, id)
+		delete(p.places.items, id)
 	}
-	for g := range p.graphs {
-		if !used[g] {
-			delete(p.graphs, g)
+	was, is := p.plans[id]
+	switch now := written(sha256.Sum256(apart)); {
+	case apart == nil && is:
+		delete(p.plans, id)
+		ops = append(ops, kv.Delete(planKey(prefix, id)))
+	case apart != nil && now != was:
+		p.plans[id] = now
+		if apart, err = p.s.setAside(ctx, apart); err != nil {
+			return nil, err
 		}
+		ops = append(ops, kv.Put(planKey(prefix, id), apart))
 	}
+	return ops, nil
 }
 
-// spilled stands for a record that is too large for a value: the last of a long queue has the operations of all
-// ahead, and people write messages of any length.
-type spilled struct {
-	Spilled string `json:"spilled"`
-}
-
-// setAside keeps a large record as a blob, and gives what stands for it.
-func (s *Store) setAside(ctx context.Context, record []byte) ([]byte, error) {
-	if len(record) < spill {
-		return record, nil
-	}
-	name, err := s.PutBlob(ctx, record)
-	if err != nil {
-		return nil, err
-	}
-	return encode(spilled{name}), nil
-}
-
-// takeBack is the record that setAside was given.
-func (s *Store) takeBack(ctx context.Context, value []byte) ([]byte, error) {
-	if len(value) > 256 || !bytes.HasPrefix(value, []byte(`{"spilled":`)) {
-		return value, nil
-	}
-	var x spilled
-	if err := json.Unmarshal(value, &x); err != nil {
-		return nil, err
-	}
-	return s.Blob(ctx, x.Spilled)
-}
+func itemKey(prefix string, id pipeline.ItemID) string { return prefix + "item/" + string(id) }
+func planKey(prefix string, id pipeline.ItemID) string { return prefix + "plan/" + string(id) }
+func queueKey(prefix string, id int64) string          { return prefix + "queue/" + strconv.FormatInt(id, 36) }
 
 func hashName(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:12])
 }
 
-// LoadPipeline reads the whole state of a pipeline as it was at one revision, which is returned: for
-// readers who own nothing. rev 0 is now.
+// LoadPipeline reads the whole state of a pipeline as it is at one revision, which is returned: for
+// readers who own nothing.
 func (s *Store) LoadPipeline(ctx context.Context, tenant, name string) (*pipeline.State, int64, error) {
-	st, raw, err := s.readPipeline(ctx, tenant, name, 0)
+	st, raw, err := s.readPipeline(ctx, tenant, name)
 	if err != nil {
 		return nil, 0, err
 	}
 	return st, raw.rev, nil
 }
 
-// AtRest tells whether nothing is under way for a pipeline: it has no item, nothing waits in its inbox, and
-// no worker was asked for anything whose outcome would come there.
-func (s *Store) AtRest(ctx context.Context, tenant, name string) (bool, error) {
-	for _, prefix := range []string{PipelinePrefix(tenant, name) + "item/", InboxPrefix(tenant, name)} {
-		r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix, KeysOnly: true, Limit: 1})
-		if err != nil || len(r.KVs) > 0 {
-			return false, err
-		}
-	}
-	for _, kind := range []string{KindMerge, KindRepoState, KindConfigure, KindRefetch, KindRequeue, KindArtifacts, KindEstimates, KindNodes, KindBuild, KindHazards, KindReport} {
-		all, err := Records[Request](s, RequestPrefix(kind)).List(ctx)
-		if err != nil {
-			return false, err
-		}
-		if slices.ContainsFunc(all, func(r Record[Request]) bool { return r.Value.Tenant == tenant && r.Value.Pipeline == name }) {
-			return false, nil
-		}
-	}
-	return true, nil
+// reading is a pipeline that is being put together from its records.
+type reading struct {
+	raw
+	st     *pipeline.State
+	byName map[string]*job.Graph
+	items  map[pipeline.ItemID]place
+	apart  map[pipeline.ItemID]*plan
+	queues map[int64]queueRecord
 }
 
-// Concerns tells whether news about a change may concern a pipeline: it has an item about it or about one that
-// needs it, or inputs wait that may bring one. It may know changes that no item needs any more.
-func (s *Store) Concerns(ctx context.Context, tenant, name string, k change.Key) (bool, error) {
-	// The inbox first: what left it before is in the records by now.
-	r, err := s.kv.Range(ctx, kv.Query{Prefix: InboxPrefix(tenant, name), KeysOnly: true, Limit: 1})
-	if err != nil || len(r.KVs) > 0 {
-		return err == nil, err
-	}
-	_, ok, err := kv.Get(ctx, s.kv, PipelinePrefix(tenant, name)+"change/"+hashName(string(k)))
-	if err != nil {
-		return false, fmt.Errorf("look for %s in pipeline %s/%s: %w", k, tenant, name, err)
-	}
-	return ok, nil
-}
-
-type rawPipeline struct {
-	rev    int64
-	steps  int64
-	head   []byte
-	config string
-	graphs map[*job.Graph]string
-}
-
-func (s *Store) readPipeline(ctx context.Context, tenant, name string, rev int64) (*pipeline.State, rawPipeline, error) {
-	st := &pipeline.State{Items: map[pipeline.ItemID]*pipeline.Item{}, Changes: map[change.Key]*change.Change{}}
-	raw := rawPipeline{graphs: map[*job.Graph]string{}}
+func (s *Store) readPipeline(ctx context.Context, tenant, name string) (*pipeline.State, raw, error) {
 	prefix := PipelinePrefix(tenant, name)
-	r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix, Rev: rev})
+	r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix})
 	if err != nil {
-		return nil, raw, fmt.Errorf("read pipeline %s/%s: %w", tenant, name, err)
+		return nil, raw{}, fmt.Errorf("read pipeline %s/%s: %w", tenant, name, err)
 	}
-	raw.rev = r.Rev
-	byName := map[string]*job.Graph{}
+	in := &reading{
+		raw:    raw{rev: r.Rev, graphs: map[*job.Graph]string{}, plans: map[pipeline.ItemID]written{}},
+		st:     &pipeline.State{Items: map[pipeline.ItemID]*pipeline.Item{}, Changes: map[change.Key]*change.Change{}},
+		byName: map[string]*job.Graph{}, items: map[pipeline.ItemID]place{}, apart: map[pipeline.ItemID]*plan{}, queues: map[int64]queueRecord{},
+	}
 	for _, e := range r.KVs {
-		if e.Key == prefix+"steps" {
-			raw.steps = e.Mod
+		part := strings.TrimPrefix(e.Key, prefix)
+		if part == "steps" {
+			in.steps = e.Mod
 			continue
 		}
-		if err := s.readPart(ctx, st, &raw, byName, strings.TrimPrefix(e.Key, prefix), e.Value); err != nil {
-			return nil, raw, fmt.Errorf("read %s: %w", e.Key, err)
+		value, err := s.takeBack(ctx, e.Value)
+		if err == nil {
+			err = in.part(ctx, s, part, value)
+		}
+		if err != nil {
+			return nil, raw{}, fmt.Errorf("read %s: %w", e.Key, err)
 		}
 	}
-	return st, raw, nil
+	for id, pl := range in.apart {
+		// While a large commit is applied, readers may see one without the other.
+		if it := in.st.Items[id]; it != nil && it.Buildset != nil {
+			pl.into(it.Buildset)
+		}
+	}
+	in.places = newPlaces()
+	if in.st.Queues == nil {
+		in.places = restored(in.st, in.queues, in.items)
+	}
+	return in.st, in.raw, nil
 }
 
-func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeline, graphs map[string]*job.Graph, part string, value []byte) error {
-	value, err := s.takeBack(ctx, value)
-	if err != nil {
-		return err
-	}
-	switch {
-	case part == "head":
+// part takes in one record.
+func (in *reading) part(ctx context.Context, s *Store, part string, value []byte) error {
+	kind, name, _ := strings.Cut(part, "/")
+	switch kind {
+	case "head":
 		var h head
 		if err := json.Unmarshal(value, &h); err != nil {
 			return err
@@ -351,92 +299,62 @@ func (s *Store) readPart(ctx context.Context, st *pipeline.State, raw *rawPipeli
 		if err := s.JSON(ctx, h.Config, &c); err != nil {
 			return err
 		}
+		st := in.st
 		st.Settings, st.Tenant = c.Settings, c.Tenant
 		st.Queues, st.Failures, st.Disabled, st.Paused = h.Queues, h.Failures, h.Disabled, h.Paused
 		st.Estimates, st.Parallel, st.SteppedBack, st.Stopping = h.Estimates, h.Parallel, h.SteppedBack, h.Stopping
-		raw.head, raw.config = value, h.Config
-	case strings.HasPrefix(part, "item/"):
-		var rec itemRecord
-		if err := json.Unmarshal(value, &rec); err != nil {
+		in.head, in.config = sha256.Sum256(value), h.Config
+	case "item":
+		return in.item(ctx, s, value)
+	case "plan":
+		pl := new(plan)
+		in.plans[pipeline.ItemID(name)] = sha256.Sum256(value)
+		in.apart[pipeline.ItemID(name)] = pl
+		return json.Unmarshal(value, pl)
+	case "queue":
+		id, err := strconv.ParseInt(name, 36, 64)
+		if err != nil {
 			return err
 		}
-		if rec.Graph != "" {
-			g := graphs[rec.Graph]
-			if g == nil {
-				g = new(job.Graph)
-				if err := s.JSON(ctx, rec.Graph, g); err != nil {
-					return err
-				}
-				graphs[rec.Graph] = g
-				raw.graphs[g] = rec.Graph
-			}
-			rec.Item.Buildset.Graph = g
+		var q queueRecord
+		if err := json.Unmarshal(value, &q); err != nil {
+			return err
 		}
-		st.Items[rec.Item.ID] = rec.Item
-	case strings.HasPrefix(part, "change/"):
+		in.queues[id] = q
+	case "change":
 		c := new(change.Change)
 		if err := json.Unmarshal(value, c); err != nil {
 			return err
 		}
-		st.Changes[c.Key()] = c
+		in.st.Changes[c.Key()] = c
 	}
 	return nil
 }
 
-// Pipelines are the names of a tenant's pipelines that have a state.
-func (s *Store) Pipelines(ctx context.Context, tenant string) ([]string, error) {
-	all, err := s.PipelinesOf(ctx, tenant)
-	return all[tenant], err
-}
-
-// PipelinesOf are the names of the pipelines that have a state, by tenant; an empty tenant is all of them.
-func (s *Store) PipelinesOf(ctx context.Context, tenant string) (map[string][]string, error) {
-	prefix := "/pipeline/"
-	if tenant != "" {
-		prefix += seg(tenant) + "/"
+func (in *reading) item(ctx context.Context, s *Store, value []byte) error {
+	var rec itemRecord
+	if err := json.Unmarshal(value, &rec); err != nil {
+		return err
 	}
-	r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix, KeysOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("list the pipelines of %q: %w", tenant, err)
-	}
-	out := map[string][]string{}
-	for _, e := range r.KVs {
-		parts := strings.SplitN(strings.TrimPrefix(e.Key, "/pipeline/"), "/", 3)
-		if len(parts) < 3 || parts[2] != "head" {
-			continue
+	it := rec.Item
+	if rec.Graph != "" {
+		g := in.byName[rec.Graph]
+		if g == nil {
+			g = new(job.Graph)
+			if err := s.JSON(ctx, rec.Graph, g); err != nil {
+				return err
+			}
+			in.byName[rec.Graph] = g
+			in.graphs[g] = rec.Graph
 		}
-		t, terr := url.PathUnescape(parts[0])
-		p, perr := url.PathUnescape(parts[1])
-		if terr == nil && perr == nil {
-			out[t] = append(out[t], p)
-		}
+		it.Buildset.Graph = g
 	}
-	return out, nil
-}
-
-// Semaphores reads who holds what in a tenant (empty: the global ones), with the revision to compare.
-func (s *Store) Semaphores(ctx context.Context, tenant string) (*pipeline.Semaphores, int64, error) {
-	e, _, err := kv.Get(ctx, s.kv, SemaphoreKey(tenant))
-	if err != nil {
-		return nil, 0, err
+	if rec.Plan != nil {
+		rec.Plan.into(it.Buildset)
 	}
-	sem, err := DecodeSemaphores(e)
-	return sem, e.Mod, err
-}
-
-// DecodeSemaphores reads the value of a SemaphoreKey; of one that is not there, that nobody holds anything.
-func DecodeSemaphores(e kv.KV) (*pipeline.Semaphores, error) {
-	sem := &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}}
-	if len(e.Value) == 0 {
-		return sem, nil
+	if rec.place.Queue != 0 {
+		in.items[it.ID] = rec.place
 	}
-	if err := json.Unmarshal(e.Value, sem); err != nil {
-		return nil, fmt.Errorf("decode %s: %w", e.Key, err)
-	}
-	return sem, nil
-}
-
-// SemaphoreOp is the write of a tenant's semaphores, as part of a transaction.
-func SemaphoreOp(tenant string, sem *pipeline.Semaphores) kv.Op {
-	return kv.Put(SemaphoreKey(tenant), encode(sem))
+	in.st.Items[it.ID] = it
+	return nil
 }

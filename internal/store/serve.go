@@ -347,8 +347,8 @@ func (sv *server) run(ctx context.Context, name string, r *running) {
 	}
 	sv.mu.Lock()
 	delete(sv.tasks, name)
-	if r.task.ended() {
-		sv.forget(name)
+	if w := sv.requests[name]; w != nil && w.create == r.task.made && r.task.ended() {
+		sv.forget(name) // and not another one of that name, which came meanwhile
 	}
 	sv.place(name)
 	sv.mu.Unlock()

@@ -23,7 +23,7 @@ import (
 )
 
 // Format is the version of the records that this program writes, and the newest that it reads.
-const Format = 1
+const Format = 2
 
 // Errors that callers tell apart.
 var (

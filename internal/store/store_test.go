@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/event"
@@ -141,7 +140,7 @@ func TestPipelineRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(pipeline.State{}, pipeline.Item{}, pipeline.Queue{})); d != "" {
+		if d := cmp.Diff(want, got, likePipelines); d != "" {
 			t.Fatalf("%d items: read back otherwise (-want +got):\n%s", n, d)
 		}
 		first := got.Items["item-00000"].Buildset.Graph

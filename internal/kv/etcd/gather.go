@@ -177,12 +177,10 @@ func size(t kv.Txn) (n int) {
 	return n
 }
 
-// fly carries out a group. Where etcd refuses it, one of them may be why: then each goes alone.
+// fly carries out a group. Where etcd refuses it because of one of them, each goes alone.
 func (s *Store) fly(ctx context.Context, group []*request) {
-	if len(group) > 1 {
-		if err := s.together(ctx, group); err == nil || !refused(err) {
-			return
-		}
+	if len(group) > 1 && s.together(ctx, group) {
+		return
 	}
 	for _, r := range group {
 		r.ok, r.rev, r.err = s.txn(ctx, r.txn)
@@ -190,16 +188,18 @@ func (s *Store) fly(ctx context.Context, group []*request) {
 	}
 }
 
-// together carries out a group as one entry and tells each its outcome, unless etcd refused it.
-func (s *Store) together(ctx context.Context, group []*request) error {
+// together carries out a group as one entry and tells each its outcome, unless one of them is to blame that there
+// is none.
+func (s *Store) together(ctx context.Context, group []*request) bool {
 	ops := make([]clientv3.Op, len(group))
 	for i, r := range group {
 		ops[i] = clientv3.OpTxn(s.compares(r.txn.If), s.writes(r.txn.Then), nil)
 	}
 	resp, err := s.client.Txn(ctx).Then(ops...).Commit()
 	if err != nil {
-		if err = fmt.Errorf("commit %d transactions at once: %w", len(group), refusal(err)); refused(err) {
-			return err
+		err = fmt.Errorf("commit %d transactions at once: %w", len(group), refusal(err))
+		if errors.Is(err, kv.ErrLeaseNotFound) || errors.Is(err, kv.ErrTooLarge) || errors.Is(err, kv.ErrInvalid) {
+			return false
 		}
 	}
 	for i, r := range group {
@@ -208,10 +208,5 @@ func (s *Store) together(ctx context.Context, group []*request) error {
 		}
 		close(r.done)
 	}
-	return err
-}
-
-// refused tells whether an error says that nothing was written.
-func refused(err error) bool {
-	return slices.ContainsFunc(refusals, func(r struct{ etcd, kv error }) bool { return errors.Is(err, r.kv) })
+	return true
 }
