@@ -177,10 +177,20 @@ func size(t kv.Txn) (n int) {
 	return n
 }
 
-// fly carries out a group. Where etcd refuses it because of one of them, each goes alone.
+// fly carries out a group. Where etcd refuses it because of one of them, those that may be the one go alone.
 func (s *Store) fly(ctx context.Context, group []*request) {
-	if len(group) > 1 && s.together(ctx, group) {
-		return
+	if len(group) > 1 {
+		err := s.together(ctx, group)
+		if err == nil {
+			return
+		}
+		if errors.Is(err, kv.ErrLeaseNotFound) {
+			with := slices.DeleteFunc(slices.Clone(group), func(r *request) bool { return !r.leases() })
+			without := slices.DeleteFunc(group, (*request).leases)
+			if group = with; s.together(ctx, without) != nil {
+				group = append(group, without...)
+			}
+		}
 	}
 	for _, r := range group {
 		r.ok, r.rev, r.err = s.txn(ctx, r.txn)
@@ -188,9 +198,16 @@ func (s *Store) fly(ctx context.Context, group []*request) {
 	}
 }
 
-// together carries out a group as one entry and tells each its outcome, unless one of them is to blame that there
-// is none.
-func (s *Store) together(ctx context.Context, group []*request) bool {
+func (r *request) leases() bool {
+	return slices.ContainsFunc(r.txn.Then, func(o kv.Op) bool { return o.Lease != 0 })
+}
+
+// together carries out a group as one entry and tells each its outcome. Where one of them is to blame that there
+// is none, it tells nobody, and gives the error.
+func (s *Store) together(ctx context.Context, group []*request) error {
+	if len(group) == 0 {
+		return nil
+	}
 	ops := make([]clientv3.Op, len(group))
 	for i, r := range group {
 		ops[i] = clientv3.OpTxn(s.compares(r.txn.If), s.writes(r.txn.Then), nil)
@@ -199,7 +216,7 @@ func (s *Store) together(ctx context.Context, group []*request) bool {
 	if err != nil {
 		err = fmt.Errorf("commit %d transactions at once: %w", len(group), refusal(err))
 		if errors.Is(err, kv.ErrLeaseNotFound) || errors.Is(err, kv.ErrTooLarge) || errors.Is(err, kv.ErrInvalid) {
-			return false
+			return err
 		}
 	}
 	for i, r := range group {
@@ -208,5 +225,5 @@ func (s *Store) together(ctx context.Context, group []*request) bool {
 		}
 		close(r.done)
 	}
-	return true
+	return nil
 }

@@ -23,6 +23,8 @@ var harmless = map[string]bool{
 	"failed to update storage version": true,
 	// Close came before a new member had written its version down; it tries again each start.
 	"failed to update cluster version": true,
+	// Close came when it was about to begin something.
+	"server has stopped; skipping GoAttach": true,
 	// Start closes the listeners that it has when another port is taken, and says so itself.
 	"closing peer listener":         true,
 	"creating peer listener failed": true,
