@@ -110,7 +110,9 @@ func home(name, user string) string {
 
 func (b *builder) task(t *Task) {
 	hosts, ok := b.where(t)
-	if ok {
+	if b.table.name(t.Module) == "synchronize" {
+		b.synchronize(t, hosts)
+	} else if ok {
 		for _, x := range b.table.of(t, hosts) {
 			b.follow(x)
 		}
@@ -127,9 +129,62 @@ func (b *builder) task(t *Task) {
 	b.sent(t)
 }
 
+// synchronize copies a tree from where it is delegated to, else from the controller, to the hosts of the task; or
+// back, where it pulls.
+func (b *builder) synchronize(t *Task, from []string) {
+	if t.Delegate == nil {
+		from = nil
+		if h := b.place(t, "localhost"); h != "" {
+			from = []string{h}
+		}
+	}
+	var to []string
+	for _, n := range t.Hosts {
+		if h := b.place(t, n); h != "" {
+			to = append(to, h)
+		}
+	}
+	if mode, _ := t.Args["mode"].(string); mode == "pull" {
+		from, to = to, from
+	}
+	for _, h := range from {
+		for _, src := range lookup(t.Args, "src") {
+			if len(t.Sources) == 0 {
+				b.add(Access{Resource: Resource{File, h, src}, Verb: Read, Task: t, Weak: true})
+			}
+		}
+	}
+	for _, h := range to {
+		for _, dest := range lookup(t.Args, "dest") {
+			b.add(Access{Resource: Resource{File, h, dest}, Verb: Tree, Task: t})
+		}
+	}
+}
+
+// fetched is a file that a task brings to the controller.
+func (b *builder) fetched(t *Task) {
+	host := b.place(t, "localhost")
+	if host == "" {
+		return
+	}
+	for _, dest := range lookup(t.Args, "dest") {
+		verb := Fill // below it, by the name of the host
+		if flat := fmt.Sprint(t.Args["flat"]); flat == "true" || flat == "yes" {
+			verb = Write
+			if src := lookup(t.Args, "src"); strings.HasSuffix(dest, "/") && len(src) == 1 {
+				dest += path.Base(src[0])
+			}
+		}
+		b.add(Access{Resource: Resource{File, host, dest}, Verb: verb, Task: t})
+	}
+}
+
 // sent is a file that a task sends from the controller, by a path outside of the repository.
 func (b *builder) sent(t *Task) {
 	switch b.table.name(t.Module) {
+	case "fetch":
+		b.fetched(t)
+		return
 	case "copy", "template", "unarchive", "script", "include_vars":
 	default:
 		return
@@ -152,6 +207,9 @@ func (b *builder) follow(x Access) {
 			x.Verb = Fill
 		} else if len(t.Sources) > 0 && strings.HasSuffix(x.Name, "/") {
 			x.Name += strings.TrimSuffix(path.Base(t.Sources[0]), ".j2")
+		} else if len(t.Sources) > 0 && x.Verb == Write && path.Ext(x.Name) == "" && path.Ext(strings.TrimSuffix(t.Sources[0], ".j2")) != "" &&
+			path.Base(x.Name) != path.Base(t.Sources[0]) {
+			x.Weak = true // it may be a folder, into which the file goes
 		}
 	}
 	b.add(x)
@@ -358,6 +416,9 @@ func (b *builder) lookups(t *Task) {
 
 // same reports whether two tasks do the same: whoever comes second changes nothing.
 func same(x, y *Task) bool {
+	if len(x.Contents) == 1 && len(y.Contents) == 1 && lays(x) && lays(y) && x.Contents[0].Hash == y.Contents[0].Hash && known(x, y) && asJSON(x.Args["mode"]) == asJSON(y.Args["mode"]) {
+		return true
+	}
 	if x.Module != y.Module || len(x.Contents) != len(y.Contents) || asJSON(x.Args) != asJSON(y.Args) || asJSON(x.Sources) != asJSON(y.Sources) {
 		return false
 	}
@@ -367,6 +428,12 @@ func same(x, y *Task) bool {
 		}
 	}
 	return true
+}
+
+// lays reports whether a task lays down a whole file.
+func lays(t *Task) bool {
+	name := t.Module[strings.LastIndexByte(t.Module, '.')+1:]
+	return name == "copy" || name == "template"
 }
 
 func asJSON(v any) string {

@@ -56,6 +56,11 @@ func (a *Analysis) infer() {
 		pairs(hits, hits, func(m meeting) { a.sharedWrapper(m) })
 	}
 	for _, h := range reads {
+		if writes(h.Verb) {
+			for dir := path.Dir(h.Name); !shared(dir); dir = path.Dir(dir) {
+				pairs([]hit{h}, met[Resource{File, h.Host, dir}], a.folder)
+			}
+		}
 		dir := path.Dir(h.Name)
 		if h.Verb == Read {
 			dir = h.Name // who reads a folder reads what is below it
@@ -284,6 +289,10 @@ func (a *Analysis) tree(m meeting) {
 	switch {
 	case y.Verb == Read && !a.also(m.b, y.Resource):
 		conf := certain(High, x, y)
+		switch a.table.name(x.Task.Module) {
+		case "unarchive", "pip", "fetch", "get_url":
+			conf = certain(Medium, x, y) // which files it brings is not said
+		}
 		verb := "fills"
 		if slices.ContainsFunc(a.Jobs, func(j Job) bool { return j.Name != m.a && a.written[j.Name][y.Resource] }) {
 			conf = Low // what is read is known to come from somebody else
@@ -310,6 +319,17 @@ func (a *Analysis) tree(m meeting) {
 	case x.Verb == Tree && writes(y.Verb) && !a.written[m.b][x.Resource]:
 		a.mutex("R4b", Medium, Torn, m, "%s manages all of %s, below which %s writes %s", m.a, x.Resource, m.b, y.Name)
 	}
+}
+
+// folder is R2 the other way round: one writes below a folder that the other reads whole, or mounts.
+func (a *Analysis) folder(m meeting) {
+	x, y := m.x, m.y
+	module := a.table.name(y.Task.Module)
+	whole := module == "synchronize" || module == "assemble" || y.Named && module != "command" && module != "shell"
+	if y.Verb != Read || !whole || absent(x.Task) || a.common(x) || a.also(m.b, y.Resource) || a.also(m.b, x.Resource) {
+		return
+	}
+	a.order("R2", certain(Medium, x, y), need(y), m, "%s writes %s, which is below what %s reads: %s", m.a, x.Resource, m.b, y.Name)
 }
 
 // fills reports whether a job lays something below a directory that it makes, as far as can be seen:

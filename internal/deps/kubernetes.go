@@ -9,14 +9,18 @@ func (a *Analysis) kubernetes(m meeting) {
 	if cx != cy || m.x.Verb == Read {
 		return
 	}
+	best := High
+	if cx == "@" {
+		best = Medium // which cluster is not said: that of secrets, which may be others for each job
+	}
 	switch {
 	case m.x.Resource == m.y.Resource && m.y.Verb == Read:
 		if !a.also(m.b, m.y.Resource) {
-			a.order("R6", certain(High, m.x, m.y), need(m.y), m, "%s makes %s, which %s reads", m.a, m.x.Resource, m.b)
+			a.order("R6", certain(best, m.x, m.y), need(m.y), m, "%s makes %s, which %s reads", m.a, m.x.Resource, m.b)
 		}
 	case m.x.Resource == m.y.Resource:
 		if m.a < m.b {
-			conf := certain(High, m.x, m.y)
+			conf := certain(best, m.x, m.y)
 			if same(m.x.Task, m.y.Task) {
 				conf = Low
 			}
@@ -24,7 +28,7 @@ func (a *Analysis) kubernetes(m meeting) {
 		}
 	case (kx == "Namespace" || kx == "Project") && nx == ny && ky != kx && !absent(m.x.Task):
 		if !a.written[m.b][m.x.Resource] {
-			a.order("R6b", certain(High, m.x, m.y), need(m.y), m, "%s makes the namespace %s, in which %s has %s", m.a, nx, m.b, m.y.Resource)
+			a.order("R6b", certain(best, m.x, m.y), need(m.y), m, "%s makes the namespace %s, in which %s has %s", m.a, nx, m.b, m.y.Resource)
 		}
 	case strings.HasSuffix(kx, "WebhookConfiguration") && !strings.HasSuffix(ky, "WebhookConfiguration") && m.y.Verb != Read:
 		a.order("R14", Low, Bootstrap, m, "%s sets up an admission controller that may have to accept %s of %s", m.a, m.y.Resource, m.b)

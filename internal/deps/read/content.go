@@ -100,7 +100,7 @@ type request struct {
 	RoleFolders []string          `json:"role_folders"`
 	Roles       map[string]string `json:"roles"`
 	Absent      string            `json:"absent"`
-	Playbooks        []playbook          `json:"playbooks"`
+	Playbooks   []playbook        `json:"playbooks"`
 }
 
 type playbook struct {

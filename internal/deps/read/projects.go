@@ -113,9 +113,18 @@ func (c *checkout) parents(ctx context.Context) error {
 	return nil
 }
 
-// rolesOf are the folders in which the roles of other projects are, and roles that are whole projects, by name.
+// rolesOf are the folders in which roles are that Ansible would not find by itself: those of the checkout, wherever
+// they are, as the configuration that says so may be installed elsewhere; then those of other projects, and roles
+// that are whole projects, by name.
 func (c *checkout) rolesOf() (folders []string, whole map[string]string) {
 	whole = map[string]string{}
+	for _, f := range c.files {
+		if before, _, ok := strings.Cut("/"+f, "/roles/"); ok {
+			if dir := filepath.Join(c.root, before, "roles"); !slices.Contains(folders, dir) {
+				folders = append(folders, dir)
+			}
+		}
+	}
 	roles, required := c.wanted()
 	for _, name := range slices.Concat(roles, required) {
 		dir := c.projects[name]
