@@ -143,39 +143,3 @@ func TestSettingsAreTakenAtTheirWord(t *testing.T) {
 		}
 	}
 }
-
-func TestInsert(t *testing.T) {
-	const text = `# Ours.
-- project:
-    deploy:
-      jobs:
-        - a # the first
-        - b:
-            dependencies:
-              - a   # first
-        - c:
-            voting: false
-
-        - d: {voting: false}
-        - e
-    hourly: {jobs: [a]}
-`
-	soft := []string{"- name: x", "  soft: true"}
-	for job, want := range map[string]string{
-		"a": "        - a: # the first\n            dependencies:\n              - name: x\n                soft: true\n        - b:",
-		"b": "              - a   # first\n              - name: x\n                soft: true\n        - c:",
-		"c": "            voting: false\n            dependencies:\n              - name: x\n                soft: true\n\n        - d:",
-		"e": "        - e:\n            dependencies:\n              - name: x\n                soft: true\n    hourly:",
-	} {
-		got, err := insert(text, "deploy", job, "dependencies", soft)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(got, want) {
-			t.Errorf("%s:\n%s", job, got)
-		}
-	}
-	if _, err := insert(text, "deploy", "d", "dependencies", soft); err == nil {
-		t.Error("what is written in braces was changed")
-	}
-}
