@@ -33,7 +33,7 @@ type durationFlags struct {
 
 func (f *durationFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.file, "durations", "", "CSV file of jobs and durations (seconds, or like 4m20s)")
-	cmd.Flags().StringVar(&f.sqlite, "history", "", "history of a server: an SQLite file or a postgres:// URL")
+	cmd.Flags().StringVar(&f.sqlite, "history", "", "history of a server, which may be running: an SQLite file or a postgres:// URL; it is only read")
 	cmd.Flags().BoolVar(&f.ask, "from-server", false, "ask a server for the last builds")
 	cmd.Flags().StringVar(&f.project, "project", "", "canonical name of the project in --history")
 	cmd.Flags().DurationVar(&f.fallen, "default", 5*time.Minute, "what a job takes of which nothing is known")
@@ -64,15 +64,10 @@ func (f *durationFlags) of(cmd *cobra.Command, p *deps.Pipeline) (deps.Durations
 }
 
 func (f *durationFlags) fromHistory(ctx context.Context, p *deps.Pipeline, d deps.Durations) (deps.Durations, error) {
-	if !strings.Contains(f.sqlite, "://") {
-		if _, err := os.Stat(f.sqlite); err != nil {
-			return d, err
-		}
-	}
 	if f.project == "" || f.server.tenant == "" {
 		return d, errors.New("--history needs --tenant and --project, whose builds count")
 	}
-	db, err := history.Open(ctx, history.Config{URL: f.sqlite})
+	db, err := history.OpenForReading(ctx, history.Config{URL: f.sqlite})
 	if err != nil {
 		return d, err
 	}

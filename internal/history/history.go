@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -66,6 +67,87 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("migrate history %s: %w", redact(c.URL), err), d.sql.Close())
 	}
 	return d, nil
+}
+
+// ErrVersion is returned (wrapped) by OpenForReading for tables of another version, or none.
+var ErrVersion = errors.New("no history that this program can read")
+
+// OpenForReading connects to a history that may be that of a running server, and never writes to it: tables that
+// are older than this program knows them are an error. An SQLite file must be there.
+func OpenForReading(ctx context.Context, c Config) (*DB, error) {
+	d := &DB{timeout: c.Timeout, postgres: isPostgres(c.URL)}
+	if d.timeout == 0 {
+		d.timeout = 30 * time.Second
+	}
+	driver, source := "sqlite", ""
+	var err error
+	if d.postgres {
+		driver, source = "pgx", readOnlyPostgres(c.URL)
+	} else if source, err = readOnlySource(c.URL); err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	if d.sql, err = sql.Open(driver, source); err != nil {
+		return nil, fmt.Errorf("open history %s: %w", redact(c.URL), err)
+	}
+	if err := d.checkVersion(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("read history %s: %w", redact(c.URL), err), d.sql.Close())
+	}
+	return d, nil
+}
+
+// readOnlySource is an SQLite file that is opened for reading. One that nobody has open is taken as it is, so that
+// not even the files for sharing it are made beside it.
+func readOnlySource(path string) (string, error) {
+	if info, err := os.Stat(path); err != nil {
+		return "", err
+	} else if info.IsDir() {
+		return "", fmt.Errorf("%s is a folder", path)
+	}
+	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(10000)", "query_only(1)"}}
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		q.Set("immutable", "1")
+	}
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath(), RawQuery: q.Encode()}).String(), nil
+}
+
+func readOnlyPostgres(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw // the driver says what is wrong with it
+	}
+	q := u.Query()
+	q.Set("default_transaction_read_only", "on")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// checkVersion compares the version of the tables with the newest that this program knows.
+func (d *DB) checkVersion(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	folder := "migrations/sqlite"
+	if d.postgres {
+		folder = "migrations/postgres"
+	}
+	files, err := fs.Glob(migrations, folder+"/*.sql")
+	if err != nil {
+		return err
+	}
+	var known, is int64
+	for _, f := range files {
+		v, err := goose.NumericComponent(f)
+		if err != nil {
+			return err
+		}
+		known = max(known, v)
+	}
+	if err := d.sql.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version").Scan(&is); err != nil {
+		return fmt.Errorf("%w: %w", ErrVersion, err)
+	}
+	if is < known {
+		return fmt.Errorf("%w: its tables are of version %d, and of version %d here; a server of this version brings them up to date", ErrVersion, is, known)
+	}
+	return nil
 }
 
 // Close ends the connections.

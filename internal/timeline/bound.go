@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +26,8 @@ type Bound struct {
 	// Path is the critical path, Chain its jobs.
 	Path  time.Duration `json:"path"`
 	Chain []string      `json:"chain,omitempty"`
-	// Work is the sum of all durations over the slots; 0 where slots are not bounded.
+	// Work is what the slots take for the jobs: all of them, or those that cannot begin before some time, or after
+	// which some time must pass, with that time. 0 where slots are not bounded.
 	Work time.Duration `json:"work"`
 	// Mutex is the heaviest set of jobs that exclude each other, with the shortest way to the first of
 	// them and the shortest way on from the last; Name says which mutex, Clique which jobs.
@@ -40,13 +42,13 @@ func (b Bound) String() string {
 	case FloorMutex:
 		return fmt.Sprintf("%s (mutex %s: %s)", Short(b.Total), b.Name, strings.Join(b.Clique, ", "))
 	case FloorWork:
-		return fmt.Sprintf("%s (slots: all work over the slots there are)", Short(b.Total))
+		return fmt.Sprintf("%s (slots: the work of the jobs over those there are)", Short(b.Total))
 	}
 	return fmt.Sprintf("%s (critical path: %s)", Short(b.Total), strings.Join(b.Chain, ", "))
 }
 
-// LowerBound computes max(critical path, work over slots, heaviest mutex clique with head and tail). It
-// is an error if the plan has a cycle or a name twice.
+// LowerBound computes max(critical path, work over slots with head and tail, heaviest mutex clique with head and
+// tail). It is an error if the plan has a cycle or a name twice.
 func LowerBound(p Plan) (Bound, error) {
 	g, err := p.resolve()
 	if err != nil {
@@ -57,11 +59,7 @@ func LowerBound(p Plan) (Bound, error) {
 		return Bound{}, err
 	}
 	if p.Slots > 0 {
-		var sum time.Duration
-		for _, j := range p.Jobs {
-			sum += j.Duration
-		}
-		b.Work = ceilDiv(sum, p.Slots)
+		b.Work = g.work(p.Slots)
 	}
 	g.cliques(p, &b)
 	b.Total, b.Floor = b.Path, FloorPath
@@ -72,6 +70,61 @@ func LowerBound(p Plan) (Bound, error) {
 		b.Total, b.Floor = b.Mutex, FloorMutex
 	}
 	return b, nil
+}
+
+// work is what the slots take at least. Of the jobs that cannot begin before a time, and behind which another time
+// must pass, the slots can share out the sum at best; and of any k slots and one jobs, two or more meet in a
+// slot.
+func (g *graph) work(slots int) time.Duration {
+	heads, tails := g.heads(), g.tails()
+	rest := make([]time.Duration, len(g.jobs))
+	order := make([]int, len(g.jobs))
+	for i := range g.jobs {
+		rest[i], order[i] = tails[i]-g.jobs[i].Duration, i
+	}
+	// Those with most behind them first: each that is added lowers what must pass behind all.
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(rest[b], rest[a]) })
+	var best time.Duration
+	var before []time.Duration
+	for _, head := range heads {
+		if slices.Contains(before, head) {
+			continue
+		}
+		before = append(before, head)
+		var sum time.Duration
+		var took []time.Duration
+		for _, i := range order {
+			if heads[i] < head {
+				continue
+			}
+			sum += g.jobs[i].Duration
+			took = append(took, g.jobs[i].Duration)
+			best = max(best, head+ceilDiv(sum, slots)+rest[i])
+		}
+		best = max(best, head+crowded(took, slots))
+	}
+	var took []time.Duration
+	for n, i := range order {
+		took = append(took, g.jobs[i].Duration)
+		if n+1 == len(order) || rest[order[n+1]] < rest[i] {
+			best = max(best, crowded(slices.Clone(took), slots)+rest[i])
+		}
+	}
+	return best
+}
+
+// crowded is what the fullest slot takes at least: of the longest k times slots and one more, k+1 are in the same.
+func crowded(took []time.Duration, slots int) time.Duration {
+	slices.SortFunc(took, func(a, b time.Duration) int { return cmp.Compare(b, a) })
+	var best time.Duration
+	for k := 1; k*slots < len(took); k++ {
+		var sum time.Duration
+		for _, d := range took[k*slots-k : k*slots+1] {
+			sum += d
+		}
+		best = max(best, sum)
+	}
+	return best
 }
 
 func ceilDiv(d time.Duration, n int) time.Duration {
