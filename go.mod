@@ -52,6 +52,10 @@ require (
 	github.com/aws/smithy-go v1.28.1 // indirect
 	github.com/google/wire v0.7.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/owenrumney/go-sarif/v3 v3.3.1 // indirect
+	github.com/xeipuuv/gojsonpointer v0.0.0-20180127040702-4e3ac2762d5f // indirect
+	github.com/xeipuuv/gojsonreference v0.0.0-20180127040603-bd5ef7bd5415 // indirect
+	github.com/xeipuuv/gojsonschema v1.2.0 // indirect
 	golang.org/x/term v0.47.0 // indirect
 )
 

@@ -92,7 +92,7 @@ func (a *Analysis) lockFinding(p *Pipeline, kind string, hosts []string, pairs [
 			}
 		}
 	}
-	f.Text = fmt.Sprintf("%d jobs use the %s of %s, and %d pairs of them may run at once: %s", len(f.Jobs), kind, a.hostsText(hosts), len(pairs), list(f.Jobs))
+	f.Text = fmt.Sprintf("%d jobs use the %s of %s, and %d pairs of them may run at once: %s", len(f.Jobs), strings.ReplaceAll(kind, "-", " "), a.hostsText(hosts), len(pairs), list(f.Jobs))
 	f.Fix = fmt.Sprintf("give them a semaphore for one, say %s", mutexName(Resource{Kind: kind, Host: cmp.Or(a.group(hosts), hosts[0])}))
 	if kind == PackageManager {
 		f.Text += waiting

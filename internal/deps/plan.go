@@ -88,6 +88,17 @@ func (a *Analysis) Lacking(p *Pipeline) []Edge {
 	return out
 }
 
+// Gaps are the same as findings: those at the same lock of the same hosts are one.
+func (a *Analysis) Gaps(p *Pipeline) []Finding {
+	var out []Finding
+	for _, f := range slices.Concat(a.missing(p), a.collisions(p, "")) {
+		if f.Edges[0].Enforced() && a.waiver(f, "") == nil {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 func clonePlan(p timeline.Plan) timeline.Plan {
 	p.Jobs = slices.Clone(p.Jobs)
 	for i := range p.Jobs {

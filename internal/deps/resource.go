@@ -42,12 +42,36 @@ func (r Resource) String() string {
 	switch {
 	case r.Kind == Endpoint:
 		return fmt.Sprintf("endpoint %s:%s", r.Host, r.Name)
+	case r.Kind == Kubernetes:
+		return kubernetesText(r)
 	case r.Host == "":
 		return r.Kind + " " + r.Name
 	case r.Name == "":
-		return fmt.Sprintf("the %s of %s", r.Kind, r.Host)
+		return fmt.Sprintf("the %s of %s", strings.ReplaceAll(r.Kind, "-", " "), r.Host)
 	}
 	return fmt.Sprintf("%s %s on %s", r.Kind, r.Name, r.Host)
+}
+
+// kubernetesText is "Service app of namespace web in the cluster prod".
+func kubernetesText(r Resource) string {
+	context, namespace, kind, name := object(r)
+	if kind == "" {
+		return r.Kind + " " + r.Name
+	}
+	text := kind + " " + name
+	if namespace != "" {
+		text += " of namespace " + namespace
+	}
+	config, host, ok := strings.Cut(context, "@")
+	switch {
+	case !ok:
+		return text + " in the cluster " + context
+	case config != "" && host != "":
+		return fmt.Sprintf("%s in the cluster of %s on %s", text, config, host)
+	case config+host != "":
+		return fmt.Sprintf("%s in the cluster of %s", text, config+host)
+	}
+	return text
 }
 
 // Verb is what a task does with a resource.

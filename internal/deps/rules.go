@@ -24,7 +24,7 @@ var Rules = []Rule{
 	{"R13", "run content from elsewhere", "Two jobs run the same role, which is not in the repository, on the same host."},
 	{"R14", "must be accepted by another's admission controller", "One job makes objects in a cluster for which another sets up an admission controller."},
 	{"R15", "needs DNS records of another", "One job gets certificates for names in a zone that another writes."},
-	{"stated", "people say so", "An entry in gozer.yaml says it, with the reason."},
+	{"stated", "said in gozer.yaml", "An entry in gozer.yaml says it, with the reason."},
 	{"L1", "a matcher that matches nothing", "A pattern of files matches no file of the repository."},
 	{"L2", "content that no matcher covers", "A change of a file that the job uses does not trigger it."},
 	{"L3", "a matcher of what is never read", "A pattern of files triggers the job for files that it never reads."},

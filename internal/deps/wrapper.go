@@ -80,12 +80,12 @@ func (a *Analysis) wrappers(p *Pipeline) []Finding {
 		if apart {
 			continue
 		}
-		verb := "write"
+		thing := r.String()
 		if s.verb == Tree || s.verb == Fill {
-			verb = "replace all of"
+			thing = fmt.Sprintf("everything below %s on %s", r.Name, r.Host)
 		}
 		out = append(out, Finding{Rule: "R4", Level: LevelWarning, Severity: Torn, Confidence: Medium, Pipelines: []string{p.Name}, Jobs: here, At: s.at,
-			Text: fmt.Sprintf("%d jobs %s %s by the playbook that they share to run theirs on the bastion: where two run at once, one may work with what the other leaves", len(here), verb, r),
+			Text: fmt.Sprintf("%d jobs write %s by the playbook that they share to run theirs on the bastion: where two run at once, one may work with what the other leaves", len(here), thing),
 			Fix:  "do it once a buildset, in a job on which the others depend; or give each build a path of its own"})
 	}
 	slices.SortFunc(out, compareFindings)

@@ -38,10 +38,10 @@ func Document(a *deps.Analysis, p *deps.Pipeline, d deps.Durations) (Page, error
 	if len(path) > 0 {
 		fmt.Fprintf(&b, "The critical path takes %s: %s.\n\n", timeline.Short(total), strings.Join(short(a, path), ", then "))
 	}
-	if lacking := a.Lacking(p); len(lacking) > 0 {
+	if gaps := a.Gaps(p); len(gaps) > 0 {
 		b.WriteString("## What is missing\n\n")
-		for _, e := range lacking {
-			fmt.Fprintf(&b, "- %s\n", sentence(a, e))
+		for _, f := range gaps {
+			fmt.Fprintf(&b, "- %s\n", sentence(a, f))
 		}
 		b.WriteString("\n")
 	}
@@ -173,8 +173,21 @@ func evidenceText(a *deps.Analysis, e deps.Edge) string {
 	return fmt.Sprintf("%s (%s, %s; `%s`, `%s`)", text, e.Rule, e.Confidence, e.At[0].File, e.At[1].File)
 }
 
-func sentence(a *deps.Analysis, e deps.Edge) string {
-	if e.Kind == deps.Mutex {
+func sentence(a *deps.Analysis, f deps.Finding) string {
+	e := f.Edges[0]
+	switch {
+	case len(f.Jobs) > 2:
+		text, files := f.Text, []string{}
+		for _, n := range f.Jobs {
+			text = strings.ReplaceAll(text, n, "**"+a.Short(n)+"**")
+		}
+		for _, at := range append([]deps.Place{f.At}, f.Also...) {
+			if name := "`" + at.File + "`"; !slices.Contains(files, name) {
+				files = append(files, name)
+			}
+		}
+		return fmt.Sprintf("%s (%s, %s; %s)", text, f.Rule, f.Confidence, some(files, 3))
+	case e.Kind == deps.Mutex:
 		return fmt.Sprintf("**%s** and **%s** may run at once: %s", a.Short(e.First), a.Short(e.Then), evidenceText(a, e))
 	}
 	return fmt.Sprintf("**%s** does not wait for **%s**: %s", a.Short(e.Then), a.Short(e.First), evidenceText(a, e))

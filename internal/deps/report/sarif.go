@@ -1,7 +1,11 @@
 package report
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"io"
+	"slices"
 
 	"github.com/gozer-ci/gozer/internal/deps"
 )
@@ -34,10 +38,12 @@ type (
 	}
 	sarifResult struct {
 		RuleID       string             `json:"ruleId"`
+		RuleIndex    int                `json:"ruleIndex"`
 		Level        string             `json:"level"`
 		Message      sarifText          `json:"message"`
 		Locations    []sarifLocation    `json:"locations"`
 		Related      []sarifLocation    `json:"relatedLocations,omitempty"`
+		Fingerprints map[string]string  `json:"partialFingerprints"`
 		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
 		Properties   map[string]any     `json:"properties"`
 	}
@@ -83,11 +89,24 @@ func result(f deps.Finding) sarifResult {
 		text += ". To do: " + f.Fix + "."
 	}
 	r := sarifResult{RuleID: f.Rule, Level: string(f.Level), Message: sarifText{text}, Locations: []sarifLocation{location(0, f.At)},
+		RuleIndex: slices.IndexFunc(deps.Rules, func(x deps.Rule) bool { return x.ID == f.Rule }), Fingerprints: map[string]string{"finding/v1": fingerprint(f)},
 		Properties: map[string]any{"confidence": f.Confidence, "severity": f.Severity, "pipelines": f.Pipelines, "jobs": f.Jobs}}
 	for i, p := range f.Also {
 		r.Related = append(r.Related, location(i+1, p))
 	}
 	return r
+}
+
+// fingerprint is what makes a finding the same one although lines have moved: its rule, jobs, and things.
+func fingerprint(f deps.Finding) string {
+	h := sha256.New()
+	fmt.Fprintln(h, f.Rule, f.Jobs, f.At.File)
+	if len(f.Edges) > 0 {
+		fmt.Fprintln(h, f.Edges[0].Resource)
+	} else {
+		fmt.Fprintln(h, f.Text)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
 func location(id int, p deps.Place) sarifLocation {

@@ -87,8 +87,30 @@ func auditText(w io.Writer, a *deps.Analysis, out *deps.Audit, s Style) error {
 	if notes > 0 {
 		fmt.Fprintf(&b, "--all shows the %s\n", count(notes, "note"))
 	}
+	b.WriteString(nextSteps(out))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// nextSteps says what to do with what was found; nothing where nothing was.
+func nextSteps(out *deps.Audit) string {
+	pair, edges := "", false
+	for _, f := range out.Findings {
+		for _, e := range f.Edges {
+			if pair == "" {
+				pair = e.First + " " + e.Then
+			}
+			edges = edges || e.Enforced()
+		}
+	}
+	if pair == "" {
+		return ""
+	}
+	text := "\nall evidence for two jobs: gozer deps why " + pair + "\n"
+	if edges {
+		text += "the patch for the configuration: gozer deps encode\n"
+	}
+	return text + "what is known and accepted: a waiver with its reason in gozer.yaml\n"
 }
 
 func finding(b *strings.Builder, f deps.Finding, s Style) {
@@ -116,7 +138,9 @@ func finding(b *strings.Builder, f deps.Finding, s Style) {
 			row("", p)
 		}
 	}
-	if n := len(f.Edges); n > 1 {
+	if n := len(f.Edges); n > 1 && len(f.Jobs) > 2 {
+		row("also", fmt.Sprintf("the evidence for two of them: gozer deps why %s %s", f.Edges[0].First, f.Edges[0].Then))
+	} else if n > 1 {
 		row("also", fmt.Sprintf("%s more between them: gozer deps why %s %s", count(n-1, "edge"), f.Edges[0].First, f.Edges[0].Then))
 	}
 	if f.Fix != "" {
