@@ -3,6 +3,7 @@ package report
 import (
 	"html/template"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/deps"
@@ -14,6 +15,7 @@ var page = template.Must(template.New("audit").Funcs(template.FuncMap{
 	"stakes": func(s deps.Severity) string { return stakes[s] },
 	"join":   join,
 	"places": places,
+	"word":   func(n int, word string) string { return strings.TrimPrefix(count(n, word), strconv.Itoa(n)+" ") },
 }).Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Dependencies: audit</title>
@@ -32,24 +34,25 @@ table { border-collapse: collapse; } td, th { text-align: left; padding: .25rem 
 </style>
 <h1>What the deployment jobs depend on</h1>
 <p class="lead">{{.Out.Jobs}} jobs in {{join .Out.Pipelines}}, on {{len .A.Hosts}} hosts. Written by <code>gozer deps audit</code> from the Zuul configuration and the Ansible content.</p>
-<div class="sums"><div><b class="error">{{.N.error}}</b>errors</div><div><b class="warning">{{.N.warning}}</b>warnings</div><div><b class="note">{{.N.note}}</b>notes</div>
+<div class="sums"><div><b class="error">{{.N.error}}</b>{{word .N.error "error"}}</div><div><b class="warning">{{.N.warning}}</b>{{word .N.warning "warning"}}</div><div><b class="note">{{.N.note}}</b>{{word .N.note "note"}}</div>
 <div><b>{{.Pairs.Ordered}}</b>pairs ordered by evidence</div><div><b>{{.Pairs.Exclusive}}</b>pairs exclusive</div><div><b>{{.Pairs.Unknown}}</b>pairs of which nothing is known<br><span class="meta">no proof that they are independent</span></div></div>
 {{range .Graphs}}<h2>{{.Name}}</h2><div class="scroll">{{.SVG}}</div>{{end}}
 <h2>Findings</h2>
-{{range .Out.Findings}}<div class="finding {{.Level}}"><p><span class="level">{{.Level}}</span> · {{.Rule}}, {{(rule .Rule).Title}} {{if .Pipelines}}<span class="meta">· in {{join .Pipelines}}</span>{{end}}</p>
-<p>{{.Text}}</p><p class="meta">{{.Confidence}} confidence · at stake: {{stakes .Severity}}</p>{{range places .}}<span class="at">{{.}}</span>{{end}}
-{{if gt (len .Edges) 1}}<details><summary>all {{len .Edges}} pieces of evidence</summary>{{range .Edges}}<p>{{.Rule}}, {{.Confidence}}: {{.Text}}<span class="at">{{index .At 0}} · {{index .At 1}}</span></p>{{end}}</details>{{end}}
-{{if .Fix}}<p class="do">{{.Fix}}</p>{{end}}</div>
-{{else}}<p>Nothing was found.</p>{{end}}
+{{range .Found}}{{template "finding" .}}{{else}}<p>{{if .Notes}}Nothing but notes.{{else}}Nothing was found.{{end}}</p>{{end}}
+{{if .Notes}}<details><summary>{{len .Notes}} {{word (len .Notes) "note"}}</summary>{{range .Notes}}{{template "finding" .}}{{end}}</details>{{end}}
 {{if .Out.Waived}}<h2>Waived</h2>{{range .Out.Waived}}<p>{{.Rule}}: {{.Text}} <span class="meta">because {{.Waived}}</span></p>{{end}}{{end}}
 <h2>All edges</h2><details><summary>{{len .A.Edges}} edges, with rule, confidence and evidence</summary><div class="scroll"><table><tr><th>edge<th>rule<th>confidence<th>evidence</tr>
 {{range .A.Edges}}<tr><td>{{.First}}{{if eq .Kind "order"}} → {{else}} ⊘ {{end}}{{.Then}}<td>{{.Rule}}<td>{{.Confidence}}<td>{{.Text}}<span class="at">{{index .At 0}} · {{index .At 1}}</span></tr>
 {{end}}</table></div><p class="meta">→ runs before, ⊘ not at once</p></details>
 {{if .Unknown}}<h2>Unknown</h2><p class="meta">What could not be read. It is taken for neither ordered nor independent.</p>
-<details {{if lt (len .Unknown) 12}}open{{end}}><summary>{{len .Unknown}} things</summary>{{range .Unknown}}<p>{{.Text}}<span class="at">{{.At}}{{if .Jobs}} · {{join .Jobs}}{{end}}</span></p>{{end}}</details>{{end}}
+<details {{if lt (len .Unknown) 12}}open{{end}}><summary>{{len .Unknown}} things</summary>{{range .Unknown}}<p>{{.Text}}<span class="at">{{if .At.File}}{{.At}}{{if .Jobs}} · {{end}}{{end}}{{if .Jobs}}{{join .Jobs}}{{end}}</span></p>{{end}}</details>{{end}}
 <h2>Rules</h2><details><summary>what the rules look for</summary><table>{{range .Rules}}<tr><td>{{.ID}}<td>{{.Title}}<td>{{.About}}</tr>{{end}}</table></details>
 </html>
-`))
+{{define "finding"}}<div class="finding {{.Level}}"><p><span class="level">{{.Level}}</span> · {{.Rule}}, {{(rule .Rule).Title}} {{if .Pipelines}}<span class="meta">· in {{join .Pipelines}}</span>{{end}}</p>
+<p>{{.Text}}</p><p class="meta">{{.Confidence}} confidence · at stake: {{stakes .Severity}}</p>{{range places .}}<span class="at">{{.}}</span>{{end}}
+{{if gt (len .Edges) 1}}<details><summary>all {{len .Edges}} pieces of evidence</summary>{{range .Edges}}<p>{{.Rule}}, {{.Confidence}}: {{.Text}}<span class="at">{{index .At 0}} · {{index .At 1}}</span></p>{{end}}</details>{{end}}
+{{if .Fix}}<p class="do">{{.Fix}}</p>{{end}}</div>
+{{end}}`))
 
 type drawn struct {
 	Name string
@@ -61,10 +64,18 @@ func auditHTML(w io.Writer, a *deps.Analysis, out *deps.Audit) error {
 	for _, f := range out.Findings {
 		n[string(f.Level)]++
 	}
+	var found, notes []deps.Finding
+	for _, f := range out.Findings {
+		if f.Level == deps.LevelNote {
+			notes = append(notes, f)
+		} else {
+			found = append(found, f)
+		}
+	}
 	var graphs []drawn
 	for _, name := range out.Pipelines {
 		// The picture escapes the names that it writes.
 		graphs = append(graphs, drawn{name, template.HTML(strings.TrimSpace(Graph(a, a.Pipeline(name), nil)))}) //nolint:gosec
 	}
-	return page.Execute(w, map[string]any{"A": a, "Out": out, "N": n, "Pairs": a.Count(out.Pipelines), "Graphs": graphs, "Unknown": Unknown(out), "Rules": deps.Rules})
+	return page.Execute(w, map[string]any{"A": a, "Out": out, "N": n, "Found": found, "Notes": notes, "Pairs": a.Count(out.Pipelines), "Graphs": graphs, "Unknown": Unknown(out), "Rules": deps.Rules})
 }
