@@ -58,7 +58,7 @@ func TestRaces(t *testing.T) {
 			[]string{"file /srv/status/now on h: a write, b read, overlapped, idle"}},
 		{"two use the package manager, one installs",
 			[]Ran{{Job: "a", Observed: see(apt("h", true, 1))}, {Job: "b", Observed: see(apt("h", false, 9))}},
-			[]string{"the package-manager of h: a write, b write"}},
+			[]string{"the package manager of h: a write, b write"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
