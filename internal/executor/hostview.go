@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/gozer-ci/gozer/ansible"
 	"github.com/gozer-ci/gozer/internal/node"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
@@ -168,10 +169,12 @@ func (b *build) pack(ctx context.Context, w io.Writer) (size int64, err error) {
 	}
 	text, err := json.MarshalIndent(object{"buildset": b.s.Buildset, "commits": commits}, "", "  ")
 	if err == nil {
-		err = t.WriteHeader(&tar.Header{Name: "view.json", Mode: 0o644, Size: int64(len(text))})
+		err = packFile(t, "view.json", text)
 	}
-	if err == nil {
-		_, err = t.Write(text)
+	if err == nil && b.s.Observe {
+		if text, err = ansible.Files.ReadFile("callback/" + observer); err == nil {
+			err = packFile(t, ".gozer/"+observer, text)
+		}
 	}
 	return size, errors.Join(err, t.Close(), z.Close())
 }

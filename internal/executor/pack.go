@@ -50,3 +50,12 @@ func packTree(t *tar.Writer, dir, below string) (size int64, err error) {
 	})
 	return size, err
 }
+
+// packFile adds a file to an archive.
+func packFile(t *tar.Writer, name string, text []byte) error {
+	if err := t.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
+		return err
+	}
+	_, err := t.Write(text)
+	return err
+}
