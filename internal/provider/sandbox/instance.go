@@ -82,7 +82,22 @@ func (p *Provider) reserve(s provider.Spec) (*instance, error) {
 		return nil, err
 	}
 	p.instances[s.ID] = i
+	if i.host == nil {
+		return i, nil
+	}
+	if err := p.saveSlots(); err != nil {
+		p.leave(i)
+		return nil, err
+	}
 	return i, nil
+}
+
+// leave forgets an instance; p.mu is held.
+func (p *Provider) leave(i *instance) {
+	delete(p.instances, i.id)
+	if i.host != nil {
+		i.host.slots[i.slot] = ""
+	}
 }
 
 // takeSlot finds the host with the most free slots; p.mu is held.
@@ -210,15 +225,16 @@ func (p *Provider) destroy(i *instance) error {
 		}
 	}
 	p.mu.Lock()
-	delete(p.instances, i.id)
+	p.leave(i)
+	var err error
 	if i.host != nil {
-		i.host.slots[i.slot] = ""
+		err = p.saveSlots()
 	}
 	p.mu.Unlock()
 	if i.host == nil {
 		p.writeHostsFiles()
 	}
-	return nil
+	return err
 }
 
 // List names the instances, by ID.

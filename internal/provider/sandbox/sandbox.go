@@ -267,7 +267,7 @@ func (p *Provider) startHosts(ctx context.Context) error {
 		return err
 	}
 	p.writeHostsFiles()
-	return nil
+	return p.readSlots()
 }
 
 func (p *Provider) sortedHosts() []*host {

@@ -203,6 +203,7 @@ func TestHostsSurviveRestarts(t *testing.T) {
 	folder := t.TempDir()
 	c := sandbox.Config{Folder: folder, Hosts: []sandbox.Host{{Name: "bridge01", Slots: 2}}}
 	p := open(t, c)
+	create(t, p, "zero", "bridge01", key)
 	before := create(t, p, "one", "bridge01", key)
 	ssh := dial(t, before.Access, "root", signer)
 	mustRun(t, ssh, `echo kept > /srv/file; touch /run/stale; useradd -m gitea || true
@@ -216,9 +217,16 @@ func TestHostsSurviveRestarts(t *testing.T) {
 	}
 
 	p = open(t, c)
+	other, err := p.Describe(t.Context(), "zero")
+	if err != nil || !other.Up {
+		t.Fatalf("a slot that was taken before the restart: %+v, %v", other, err)
+	}
 	after := create(t, p, "one", "bridge01", key)
 	if after.HostKeys[0] != before.HostKeys[0] {
 		t.Error("the host has another key")
+	}
+	if after.Slot != 1 || other.Slot != 0 {
+		t.Errorf("slots are %d and %d after a restart, were 0 and 1", other.Slot, after.Slot)
 	}
 	ssh = dial(t, after.Access, "root", signer)
 	got := mustRun(t, ssh, `cat /srv/file; ls /run/stale 2>/dev/null; id -un gitea
