@@ -278,11 +278,11 @@ func (e *explainer) requestsBefore(js *JobState) int {
 	return n
 }
 
-// WaitsForSemaphore tells whether a job of the pipeline waits for a semaphore.
-func WaitsForSemaphore(s *State) bool {
+// WaitsForOthers tells whether a job of the pipeline waits for a semaphore or a lock, which another pipeline may have.
+func WaitsForOthers(s *State) bool {
 	for _, it := range s.Items {
 		for _, js := range it.Buildset.Jobs {
-			if js.Build == nil && strings.HasPrefix(js.Waiting, waitingSemaphores) {
+			if js.Build == nil && (strings.HasPrefix(js.Waiting, waitingSemaphores) || strings.HasPrefix(js.Waiting, waitingLock)) {
 				return true
 			}
 		}

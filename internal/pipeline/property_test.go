@@ -48,7 +48,7 @@ type chance struct {
 	resumed map[BuildID]bool
 	views   map[BuildsetID]bool
 	looked  map[BuildsetID]int
-	late   []Input // outcomes that came already
+	late    []Input // outcomes that came already
 }
 
 type recorded struct {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gozer-ci/gozer/internal/forge/local"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	page "github.com/gozer-ci/gozer/web"
@@ -38,8 +39,17 @@ func TestPagesInABrowser(t *testing.T) {
 	if pictures == "" {
 		pictures = t.TempDir()
 	}
-	w := newWorld(t)
+	forge, mount := withForge(t)
+	w := newWorld(t, mount)
 	s := newStory(w)
+	w.raced(time.Now())
+	for _, subject := range []string{"Speed up the parser", "Serve TLS everywhere"} {
+		w.propose(app.Name, subject)
+	}
+	w.propose("org/other", "Another tenant's")
+	if _, err := forge.Review(t.Context(), 1, "ben", local.Review{Message: "Looks right to me.", Votes: map[string]int{"Approved": 1}}); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "browser/pages.mjs", chromium, w.http.URL, pictures)
@@ -110,10 +120,8 @@ func newStory(w *world) *story {
 		"unit": {Tries: 2, Build: &pipeline.Build{ID: "b5-unit", Attempt: 2, Result: pipeline.TimedOut, Started: now.Add(-95 * time.Second), Ended: now.Add(-5 * time.Second)}},
 		"docs": {Waiting: "waits for a node: 1 x sandbox, none is free"}})
 	w.pipe(check)
-	w.pipe(fleet(now))
-	for _, p := range []string{"periodic", "hourly"} {
-		w.pipe(state(p, pipeline.Independent, ""))
-	}
+	w.locked(now)
+	w.pipe(state("periodic", pipeline.Independent, ""))
 	log, err := w.logs.Create("b-service-gitea", nil)
 	if err != nil {
 		w.t.Fatal(err)

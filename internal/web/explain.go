@@ -121,7 +121,7 @@ func holders(ctx context.Context, st *store.Store, tenant string) (*pipeline.Sem
 	if err != nil {
 		return nil, err
 	}
-	out := &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}}
+	out := &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}, Locks: own.Locks}
 	maps.Copy(out.Holders, global.Holders)
 	maps.Copy(out.Holders, own.Holders)
 	return out, nil

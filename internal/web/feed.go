@@ -223,7 +223,7 @@ func (f *feeds) read(ctx context.Context, dirty map[pipeName]bool) error {
 	return nil
 }
 
-// waiting are the pipelines of the same tenants in which a job waits for a semaphore: who holds it may be
+// waiting are the pipelines of the same tenants in which a job waits for a semaphore or a lock: who holds it may be
 // another one now.
 func (f *feeds) waiting(dirty map[pipeName]bool) map[pipeName]*pipeline.State {
 	f.mu.Lock()
@@ -231,7 +231,7 @@ func (f *feeds) waiting(dirty map[pipeName]bool) map[pipeName]*pipeline.State {
 	out := map[pipeName]*pipeline.State{}
 	for d := range dirty {
 		for name, st := range f.states[d.tenant] {
-			if n := (pipeName{d.tenant, name}); !dirty[n] && pipeline.WaitsForSemaphore(st) {
+			if n := (pipeName{d.tenant, name}); !dirty[n] && pipeline.WaitsForOthers(st) {
 				out[n] = st
 			}
 		}

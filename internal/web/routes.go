@@ -52,6 +52,7 @@ func (s *Server) routes() []*route {
 		{method: http.MethodDelete, path: t + "/node/{id}", about: "give a node up", query: []string{"force"}, admin: true, raw: s.deleteNode},
 		{method: get, path: "/api/node-key", about: "the public SSH key that nodes must let in", raw: s.nodeKey},
 		{method: get, path: t + "/semaphores", about: "the semaphores and who holds them", answer: []api.Semaphore{}, get: s.semaphores},
+		{method: get, path: t + "/locks", about: "the locks that buildsets share: who holds each, who waits, and its use", answer: []api.Lock{}, maxAge: never, get: s.locks},
 		{method: get, path: t + "/autohold", about: "the holds", answer: []api.Autohold{}, get: s.holds},
 		{method: get, path: t + "/autohold/{id}", about: "one hold", answer: api.Autohold{}, get: s.hold},
 		{method: get, path: t + "/builds", about: "finished builds, newest first", query: buildFilters, answer: []api.Build{}, get: s.builds},

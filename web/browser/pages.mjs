@@ -114,14 +114,57 @@ try {
   }
   await picture(page, 'list')
 
+  // A lock: who has it, who waits, its use over time.
+  await page.goto(`${server}/t/t/locks`)
+  const lock = page.getByRole('region', { name: 'Lock production' })
+  await lock.getByText('Serve the wiki from the new hosts').waitFor()
+  await lock.getByText('The mirrors, every hour').waitFor()
+  await lock.getByText(/of the last 1h.* it was held, 7 times/).waitFor()
+  assert.equal(await lock.locator('.bar').count(), 7)
+  assert.equal(await lock.locator('.bar.held').count(), 1)
+  await lock.getByText(/waits for \d/).waitFor()
+  await fits(page)
+  await picture(page, 'locks')
+
+  // A race of an observed deployment.
+  await page.goto(`${server}/t/t/buildset/raced`)
+  const races = page.getByRole('region', { name: 'Races' })
+  await races.getByText('file /srv/zuul-status.json on static01').waitFor()
+  await races.getByText('1 among 2 observed jobs').waitFor()
+  await races.getByText('in this order by chance').waitFor()
+  await fits(page)
+  await page.screenshot({ path: `${pictures}/races.png`, fullPage: true })
+
+  // Changes of the built-in forge: those of the tenant, by state; one with votes, comments and diff.
+  await page.goto(`${server}/t/t/changes`)
+  await page.getByRole('link', { name: 'Serve TLS everywhere' }).waitFor()
+  assert.equal(await page.getByText("Another tenant's").count(), 0)
+  await page.getByText('Approved +1').waitFor()
+  await fits(page)
+  await picture(page, 'changes')
+  await page.getByRole('searchbox', { name: 'Search' }).fill('tls')
+  await page.getByRole('link', { name: 'Speed up the parser' }).waitFor({ state: 'detached' })
+  await page.goto(`${server}/t/t/changes`)
+  await page.getByRole('link', { name: 'Merged' }).click()
+  await page.getByText('There is none.').waitFor()
+  assert.match(page.url(), /status=MERGED/)
+  // The address that reports name leads to it.
+  await page.goto(`${server}/forge/local/c/org/app/+/1`)
+  await page.waitForURL('**/t/t/change/local%2F1')
+  await page.getByText('Looks right to me.').waitFor()
+  await page.getByRole('region', { name: 'Diff' }).getByText('+# Speed up the parser').waitFor()
+  await page.getByRole('link', { name: 'gate', exact: true }).waitFor()
+  await fits(page)
+  await page.screenshot({ path: `${pictures}/change.png`, fullPage: true })
+
   // In the dark, on a phone; by keyboard.
   const phone = await open({ viewport: { width: 390, height: 844 }, colorScheme: 'dark', hasTouch: true })
-  for (const where of ['status', 'buildset/bs-d1', 'build/b-service-gitea', 'builds', 'config-errors']) {
+  for (const where of ['status', 'buildset/bs-d1', 'build/b-service-gitea', 'builds', 'config-errors', 'locks', 'changes', 'change/local/1', 'buildset/raced']) {
     await phone.goto(`${server}/t/t/${where}`)
     await phone.locator('h1').waitFor()
     await phone.waitForTimeout(400)
     await fits(phone)
-    await phone.screenshot({ path: `${pictures}/phone-${where.split('/')[0]}.png` })
+    await phone.screenshot({ path: `${pictures}/phone-${where.replaceAll('/', '-')}.png` })
   }
   const dark = await open({ colorScheme: 'dark' })
   await dark.goto(`${server}/t/t/status`)

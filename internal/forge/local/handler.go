@@ -17,13 +17,24 @@ import (
 var commitMsg string
 
 // Handler serves the forge: repositories over git's smart HTTP at /<project>.git (or without the ending), and
-// at /a/<project>.git for those who want to be asked for their name (an administrator), the REST interface at /api/, the hook that writes Change-Ids at /tools/hooks/commit-msg. It expects paths
+// at /a/<project>.git for those who want to be asked for their name (an administrator), the REST interface at /api/, the URLs of changes, which lead to where people look at them, the hook that writes Change-Ids at /tools/hooks/commit-msg. It expects paths
 // without the prefix at which it is mounted.
 func (f *Forge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /tools/hooks/commit-msg", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/x-shellscript")
 		_, _ = io.WriteString(w, commitMsg)
+	})
+	mux.HandleFunc("GET /c/", func(w http.ResponseWriter, r *http.Request) {
+		m := changePath.FindStringSubmatch(r.URL.Path)
+		switch {
+		case m == nil:
+			http.NotFound(w, r)
+		case f.PageURL != "":
+			http.Redirect(w, r, f.PageURL+m[2], http.StatusFound)
+		default:
+			http.Redirect(w, r, f.BaseURL+"/api/changes/"+m[2], http.StatusFound)
+		}
 	})
 	f.rest(mux)
 	mux.HandleFunc("/", f.serveGit)

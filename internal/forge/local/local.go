@@ -48,6 +48,9 @@ type Config struct {
 	Prefix string
 	// BaseURL is where Handler is mounted, as people reach it, without a slash at the end.
 	BaseURL string
+	// PageURL is where people look at a change, as they reach it: its number is put behind it. The URLs of changes
+	// lead there. Empty: they lead to the REST interface.
+	PageURL string
 	// Projects are made, with an empty commit on Branch (default main), if they are not there.
 	Projects []string
 	Branch   string

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { html, kind, plain, stamped } from './ansi'
+import { changeWord, diff, matches as changeMatches, votes } from './changes'
 import { chart, ticks } from './gantt'
 import { brief, curve, draw, reduced } from './graph'
 import { lists, nodeNote, search } from './lists'
 import { apply, count, empty, matches, ordered } from './live'
+import { lanes, percent } from './locks'
 import { atEnd, chunk, Lines, lineHeight, split, visible } from './loglines'
 import { apiQuery, turned } from './page'
 import { lines, read, to } from './route'
@@ -235,5 +237,53 @@ describe('lists', () => {
     const row = lists.nodes!.rows([{ id: 'n1', label: 'small', provider: 'p', state: 'in-use', state_time: 0, made: 0, job: 'unit', build: 'b1', comment: '' }], 't', 5000)[0]!
     expect(row.map((c) => c.text)).toEqual(['n1', 'small', 'p', '● in-use', '5s', '5s', 'unit', '', ''])
     expect(row[6]!.href).toBe('/t/t/build/b1')
+  })
+})
+
+describe('locks', () => {
+  const at = (s: number) => new Date(1e12 + s * 1000).toISOString()
+  const lock = {
+    name: 'production', pipelines: [{ pipeline: 'deploy', precedence: 'high' }, { pipeline: 'hourly', precedence: 'low' }], waiting: [], use: 0.5, now: at(100),
+    past: [{ pipeline: 'deploy', from: at(0), to: at(20) }, { pipeline: 'hourly', from: at(40), to: at(50) }],
+    holder: { pipeline: 'deploy', item: 'i', buildset: 'b', since: at(80), refs: [] },
+  }
+  it('puts each time that it was held into the lane of its pipeline', () => {
+    const l = lanes(lock, 1e12 + 100_000)
+    expect(l.span).toBe(100_000)
+    expect(l.rows.map((r) => [r.pipeline, r.held, r.bars.map((b) => [b.from, b.to, b.held])])).toEqual([
+      ['deploy', 40_000, [[0, 0.2, false], [0.8, 1, true]]],
+      ['hourly', 10_000, [[0.4, 0.5, false]]],
+    ])
+    expect(l.rows[0]!.bars[0]!.label).toBe('20s, ended 1m 20s ago')
+    expect(l.rows[0]!.bars[1]!.label).toBe('20s, until now')
+    expect(l.ticks[l.ticks.length - 1]).toEqual({ at: 1, label: 'now' })
+  })
+  it('has lanes without bars for a lock that nobody ever had', () => {
+    const l = lanes({ ...lock, past: [], holder: undefined }, 1e12)
+    expect(l.span).toBe(0)
+    expect(l.rows.map((r) => r.bars.length)).toEqual([0, 0])
+  })
+  it('tells a share that is not nothing', () => expect([percent(0), percent(0.001), percent(0.624), percent(1)]).toEqual(['0 %', 'under 1 %', '62 %', '100 %']))
+})
+
+describe('changes', () => {
+  const c = { number: 7, project: 'org/app', branch: 'main', status: 'NEW', owner: 'ada', created: '', updated: '', patchset: 2, topic: 'tls',
+    current: { number: 2, commit: 'c', message: 'Serve TLS\n\nMore.', uploader: 'ada' } }
+  it('tells states apart by word', () => {
+    expect(changeWord(c).word).toBe('open')
+    expect(changeWord({ ...c, wip: true }).word).toBe('in work')
+    expect(changeWord({ ...c, status: 'MERGED' }).word).toBe('merged')
+  })
+  it('sums votes up: what is against counts first', () => {
+    const v = (label: string, value: number) => ({ label, value, user: 'x' })
+    expect(votes({ votes: [v('Verified', 2), v('Approved', 1), v('Verified', -1), v('Other', 0)] }).map((x) => x.text)).toEqual(['Approved +1', 'Verified −1'])
+  })
+  it('is found by number, title, owner and topic', () => {
+    for (const q of ['7', 'tls ada', 'SERVE', 'org/app main']) expect(changeMatches(c, q)).toBe(true)
+    expect(changeMatches(c, 'tls ben')).toBe(false)
+  })
+  it('tells lines of a diff apart', () => {
+    const d = diff('diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new\n same\n')
+    expect(d.map((l) => l.kind)).toEqual(['file', 'file', 'file', 'hunk', 'del', 'add', 'same'])
   })
 })

@@ -12,7 +12,7 @@ export interface Route {
 export function read(path: string, search: string, hash: string): Route {
   const query = new URLSearchParams(search)
   const parts = path.split('/').filter(Boolean)
-  if (parts[0] !== 't' || !parts[1]) return { tenant: '', page: parts[0] ?? '', id: '', query, hash }
+  if (parts[0] !== 't' || !parts[1]) return { tenant: '', page: parts[0] ?? '', id: parts.slice(1).map(decodeURIComponent).join('/'), query, hash }
   let page = parts[2] ?? 'status'
   if (page === 'stream') page = 'build'
   return { tenant: decodeURIComponent(parts[1]), page, id: decodeURIComponent(parts.slice(3).join('/')), query, hash }

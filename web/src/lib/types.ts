@@ -106,6 +106,75 @@ export interface Graph {
   edges_known: boolean
 }
 
+export interface LockParty {
+  pipeline: string
+  item: string
+  buildset: string
+  precedence?: string
+  since: string
+  refs: Ref[]
+  ends?: string
+}
+
+/** Lock is shared by buildsets of some pipelines; use is which part of the time since the first of past it was held. */
+export interface Lock {
+  name: string
+  ageing?: number
+  pipelines: { pipeline: string; precedence: string }[]
+  holder?: LockParty
+  waiting: LockParty[]
+  past: { pipeline: string; from: string; to: string }[]
+  use: number
+  now: string
+}
+
+export interface RaceSide {
+  job: string
+  verb: string
+  task: string
+  place?: string
+  changed?: boolean
+  begin: string
+  end: string
+}
+
+export interface Race {
+  resource: { kind: string; host?: string; name?: string }
+  first: RaceSide
+  second: RaceSide
+  overlapped: boolean
+  idle?: boolean
+}
+
+export interface Races {
+  observed: string[]
+  missing: string[]
+  races: Race[]
+}
+
+/** Change is one of the built-in forge. */
+export interface Change {
+  number: number
+  project: string
+  branch: string
+  status: string
+  topic?: string
+  wip?: boolean
+  owner: string
+  created: string
+  updated: string
+  patchset: number
+  current: { number: number; commit: string; message: string; uploader: string }
+  votes?: { label: string; value: number; user?: string }[]
+  landed?: string
+}
+
+export interface ChangeDetail extends Change {
+  ref: string
+  missing_labels: string[] | null
+  comments: { patchset: number; user: string; at: string; text: string }[] | null
+}
+
 export interface LogLines {
   from: number
   lines: string[]
