@@ -15,10 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"gocloud.dev/blob"
-	_ "gocloud.dev/blob/fileblob" // file:// blobs
-	_ "gocloud.dev/blob/s3blob"   // s3:// blobs
-
 	"github.com/gozer-ci/gozer/internal/event"
 	"github.com/gozer-ci/gozer/internal/forge"
 	"github.com/gozer-ci/gozer/internal/git"
@@ -157,27 +153,12 @@ func (p *process) openHistory(ctx context.Context) error {
 }
 
 func (p *process) openLogs(ctx context.Context) error {
-	if dir, ok := strings.CutPrefix(p.set.Blobs.URL, "file://"); ok {
-		dir, _, _ = strings.Cut(dir, "?")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("make the folder of blobs: %w", err)
-		}
-	}
-	bucket, err := blob.OpenBucket(ctx, blobURL(p.set.Blobs.URL))
+	bucket, err := p.openBlobs(ctx)
 	if err != nil {
-		return fmt.Errorf("open the blob store %s: %w", p.set.Blobs.URL, err)
+		return err
 	}
-	p.onClose(bucket.Close)
 	p.logs, err = joblog.New(joblog.Config{Dir: filepath.Join(p.set.Data, "logs"), Bucket: bucket, Elsewhere: p.elsewhere, Log: p.log})
 	return err
-}
-
-// blobURL keeps temporary files of a folder beside its files, so that they can be renamed into place.
-func blobURL(u string) string {
-	if strings.HasPrefix(u, "file://") && !strings.Contains(u, "?") {
-		return u + "?no_tmp_dir=true&metadata=skip"
-	}
-	return u
 }
 
 // sink takes events in: each goes to every tenant that has its project.
