@@ -18,19 +18,21 @@ import (
 
 func adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "admin", Short: "Back up, restore and check the store", GroupID: "server",
+		Use: "admin", Short: "Back up, restore and check the store; prune the history", GroupID: "server",
 		Long: `Works on the store itself, as the configuration names it. An external etcd, or one whose members have a client
 address (store: {member: {clients: ...}}), can be worked on while servers run; one that is shut in a process, only
 while that does not.`,
 	}
-	cmd.AddCommand(backupCommand(), restoreCommand(), adminCheckCommand())
+	cmd.AddCommand(backupCommand(), restoreCommand(), adminCheckCommand(), pruneCommand())
 	return cmd
 }
+
+var errNoConfig = errors.New("name the configuration with --config FILE")
 
 // withStore opens the store of a configuration, and nothing else.
 func withStore(ctx context.Context, file string, fn func(*store.Store) error) error {
 	if file == "" {
-		return errors.New("name the configuration with --config FILE")
+		return errNoConfig
 	}
 	set, err := settings.Read(file)
 	if err != nil {

@@ -209,7 +209,7 @@ func (p *process) runReporter(ctx context.Context) error {
 func (p *process) runHistory(ctx context.Context) error {
 	return together(ctx, func(ctx context.Context) error {
 		return history.Serve(ctx, history.ServeConfig{DB: p.history, Store: p.store, Session: p.session, ID: p.id, Log: p.log})
-	}, p.expireLogs)
+	}, p.expireLogs, p.forgetHistory)
 }
 
 // serveHTTP serves until ctx ends, and then lets requests in progress finish for a moment; streams end with

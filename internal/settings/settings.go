@@ -87,9 +87,11 @@ type Etcd struct {
 	Password  string   `yaml:"password"`
 }
 
-// History is the SQL database: a SQLite file in Data, or postgres://...
+// History is the SQL database: a SQLite file in Data, or postgres://... Keep is for how long buildsets stay in it, with
+// their builds and logs; zero is for ever.
 type History struct {
-	URL string `yaml:"url"`
+	URL  string `yaml:"url"`
+	Keep Age    `yaml:"keep"`
 }
 
 // Blobs is where logs and artefacts go: a folder in Data, or a gocloud URL.
