@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -76,7 +77,7 @@ func (m *Merger) merge(ctx context.Context, t *store.Task) error {
 	if err := t.Decode(ctx, &req); err != nil {
 		return err
 	}
-	out, err := m.Merge(ctx, &req)
+	out, err := m.Merge(ctx, &req, t.Seen)
 	if err != nil {
 		return err
 	}
@@ -84,9 +85,10 @@ func (m *Merger) merge(ctx context.Context, t *store.Task) error {
 }
 
 // Merge makes the speculative state that a request describes. What cannot be merged is in the answer; an
-// error means that the request should be tried again (a forge does not answer).
-func (m *Merger) Merge(ctx context.Context, req *pipeline.Merge) (*pipeline.Merged, error) {
-	w := &work{repos: m.Repos, req: req, heads: map[place]string{}, bare: map[change.Project]*git.Repo{}, state: State{}}
+// error means that the request should be tried again (a forge does not answer). What the forge has now or had after
+// a moment counts: since then the request is known.
+func (m *Merger) Merge(ctx context.Context, req *pipeline.Merge, since time.Time) (*pipeline.Merged, error) {
+	w := &work{repos: m.Repos, req: req, since: since, heads: map[place]string{}, bare: map[change.Project]*git.Repo{}, state: State{}}
 	out := &pipeline.Merged{Item: req.Item, Buildset: req.Buildset}
 	if err := w.fetch(ctx); err != nil {
 		return nil, err
@@ -142,6 +144,7 @@ type place struct {
 type work struct {
 	repos *Repos
 	req   *pipeline.Merge
+	since time.Time
 	heads map[place]string
 	bare  map[change.Project]*git.Repo
 	state State
@@ -163,19 +166,16 @@ func (w *work) fetch(ctx context.Context) error {
 		}
 	}
 	for p, rs := range refs {
-		g, err := w.repos.Fresh(ctx, p, rs...)
+		g, tips, err := w.repos.Since(ctx, p, w.since, rs...)
 		if err != nil && (len(rs) == 0 || !unknownRef(err)) {
 			return err
 		}
 		if g == nil {
-			if g, err = w.repos.Fresh(ctx, p); err != nil {
+			if g, tips, err = w.repos.Since(ctx, p, w.since); err != nil {
 				return err
 			}
 		}
-		w.bare[p] = g
-		if w.state[p.Canonical()], err = state(ctx, g); err != nil {
-			return err
-		}
+		w.bare[p], w.state[p.Canonical()] = g, maps.Clone(tips)
 	}
 	return nil
 }
@@ -426,7 +426,7 @@ func (m *Merger) repoState(ctx context.Context, t *store.Task) error {
 		if st[p.Canonical()] != nil {
 			continue
 		}
-		g, err := m.Repos.Fresh(ctx, p)
+		_, tips, err := m.Repos.Since(ctx, p, t.Seen)
 		if errors.Is(err, forge.ErrNotFound) {
 			out.Problem = err.Error()
 			continue
@@ -434,9 +434,7 @@ func (m *Merger) repoState(ctx context.Context, t *store.Task) error {
 		if err != nil {
 			return err
 		}
-		if st[p.Canonical()], err = state(ctx, g); err != nil {
-			return err
-		}
+		st[p.Canonical()] = tips
 	}
 	name, err := m.Store.PutJSON(ctx, st)
 	if err != nil {

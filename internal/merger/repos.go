@@ -32,9 +32,9 @@ type repo struct {
 	project change.Project
 
 	mu sync.Mutex
-	// running is the fetch in progress; next, the one that begins after it and serves everybody who came
-	// meanwhile.
-	running, next *fetch
+	// last is the latest fetch that ended well; running, the one in progress; next, the one that begins after it and
+	// serves everybody who came meanwhile.
+	last, running, next *fetch
 	// here are commits that were found, and when.
 	here map[string]time.Time
 }
@@ -61,9 +61,36 @@ func (x *repo) has(ctx context.Context, commit string) bool {
 }
 
 type fetch struct {
-	refs map[string]bool
-	done chan struct{}
-	err  error
+	began time.Time
+	refs  map[string]bool
+	done  chan struct{}
+	err   error
+
+	mu   sync.Mutex
+	tips map[string]string
+}
+
+// serves tells whether what the fetch brings, or brought, is what somebody needs who asked at a moment.
+func (f *fetch) serves(since time.Time, refs []string) bool {
+	return f != nil && !f.began.Before(since) && !slices.ContainsFunc(refs, func(ref string) bool { return !f.refs[ref] })
+}
+
+// state is all branches and tags as they were after the fetch; nobody may change it.
+func (f *fetch) state(ctx context.Context, g *git.Repo) (map[string]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tips != nil {
+		return f.tips, nil
+	}
+	refs, err := g.Refs(ctx, "refs/heads/", "refs/tags/")
+	if err != nil {
+		return nil, err
+	}
+	f.tips = make(map[string]string, len(refs))
+	for _, ref := range refs {
+		f.tips[ref.Name] = ref.Commit
+	}
+	return f.tips, nil
 }
 
 // NewRepos keeps its repositories below dir.
@@ -103,22 +130,57 @@ func (r *Repos) repo(p change.Project) (*repo, error) {
 // Fresh gives a project's repository with all branches and tags, and the further refs, as they are at the
 // forge now or were after the call began. Calls that come while a fetch runs share the next one.
 func (r *Repos) Fresh(ctx context.Context, p change.Project, refs ...string) (*git.Repo, error) {
-	x, err := r.repo(p)
+	x, _, err := r.since(ctx, p, time.Now(), refs)
 	if err != nil {
 		return nil, err
-	}
-	remote, err := r.forges.Remote(p)
-	if err != nil {
-		return nil, err
-	}
-	if err := x.fetch(ctx, git.Remote{URL: remote.URL, Env: remote.Env}, refs); err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", p, err)
 	}
 	return x.Repo, nil
 }
 
-func (x *repo) fetch(ctx context.Context, remote git.Remote, refs []string) error {
+// Since is Fresh for somebody whom the state of the forge at an earlier moment serves as well: a gate that starts
+// over asks for a hundred merges at once, and one fetch will do for all. It tells all branches and tags, which the
+// caller must not change.
+func (r *Repos) Since(ctx context.Context, p change.Project, since time.Time, refs ...string) (*git.Repo, map[string]string, error) {
+	x, f, err := r.since(ctx, p, since, refs)
+	if err != nil {
+		return nil, nil, err
+	}
+	tips, err := f.state(ctx, x.Repo)
+	return x.Repo, tips, err
+}
+
+// maxAge is how old what a fetch found may be: whoever waited longer for a turn gets what is new.
+const maxAge = 5 * time.Second
+
+func (r *Repos) since(ctx context.Context, p change.Project, since time.Time, refs []string) (*repo, *fetch, error) {
+	x, err := r.repo(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	remote, err := r.forges.Remote(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	if oldest := time.Now().Add(-maxAge); since.Before(oldest) {
+		since = oldest
+	}
+	f, err := x.fetch(ctx, git.Remote{URL: remote.URL, Env: remote.Env}, since, refs)
+	if err != nil {
+		return nil, nil, fmt.Errorf("fetch %s: %w", p, err)
+	}
+	return x, f, nil
+}
+
+func (x *repo) fetch(ctx context.Context, remote git.Remote, since time.Time, refs []string) (*fetch, error) {
 	x.mu.Lock()
+	if x.last.serves(since, refs) {
+		defer x.mu.Unlock()
+		return x.last, nil
+	}
+	if f := x.running; f.serves(since, refs) {
+		x.mu.Unlock()
+		return f, f.wait(ctx)
+	}
 	f := x.next
 	if f == nil {
 		f = &fetch{refs: map[string]bool{}, done: make(chan struct{})}
@@ -129,6 +191,10 @@ func (x *repo) fetch(ctx context.Context, remote git.Remote, refs []string) erro
 		f.refs[ref] = true
 	}
 	x.mu.Unlock()
+	return f, f.wait(ctx)
+}
+
+func (f *fetch) wait(ctx context.Context) error {
 	select {
 	case <-f.done:
 		return f.err
@@ -140,6 +206,13 @@ func (x *repo) fetch(ctx context.Context, remote git.Remote, refs []string) erro
 // turn waits for the fetch in progress and then does f. A fetch is bounded in time by git.Transfer.
 func (x *repo) turn(ctx context.Context, remote git.Remote, f *fetch) {
 	defer close(f.done)
+	defer func() {
+		if f.err == nil {
+			x.mu.Lock()
+			x.last = f
+			x.mu.Unlock()
+		}
+	}()
 	x.mu.Lock()
 	before := x.running
 	x.mu.Unlock()
@@ -147,7 +220,7 @@ func (x *repo) turn(ctx context.Context, remote git.Remote, f *fetch) {
 		<-before.done
 	}
 	x.mu.Lock()
-	x.running, x.next = f, nil
+	x.running, x.next, f.began = f, nil, time.Now()
 	refs := make([]string, 0, len(f.refs))
 	for ref := range f.refs {
 		refs = append(refs, ref)
@@ -176,19 +249,6 @@ func (x *repo) turn(ctx context.Context, remote git.Remote, f *fetch) {
 // State is all branches and tags of some projects at one moment: commits by full ref name, by canonical
 // project name.
 type State map[string]map[string]string
-
-// state reads the refs of a repository that was just fetched.
-func state(ctx context.Context, g *git.Repo) (map[string]string, error) {
-	refs, err := g.Refs(ctx, "refs/heads/", "refs/tags/")
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]string, len(refs))
-	for _, ref := range refs {
-		out[ref.Name] = ref.Commit
-	}
-	return out, nil
-}
 
 // files reads configuration files at a commit: each path that is a file, and all files below each that
 // ends with a slash.

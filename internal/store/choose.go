@@ -30,6 +30,7 @@ type waiting struct {
 	create, mod int64
 	raw         []byte // what it is by now, where that is not req
 	hash        uint32 // of the name
+	seen        time.Time
 	due         time.Time
 }
 

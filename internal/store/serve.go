@@ -185,7 +185,7 @@ func (sv *server) onRequest(name string, e kv.KV, gone bool) {
 		return
 	}
 	sv.forget(name)
-	sv.requests[name] = &waiting{name: name, req: req, create: e.Create, mod: e.Mod, hash: hashOf(name)}
+	sv.requests[name] = &waiting{name: name, req: req, create: e.Create, mod: e.Mod, hash: hashOf(name), seen: time.Now()}
 	sv.place(name)
 }
 
@@ -294,6 +294,7 @@ func (sv *server) claim(ctx context.Context, ws []waiting) (ok bool) {
 		case t == nil: // somebody else was first: the watches will tell
 			sv.yieldOn(w.name)
 		default:
+			t.Seen = w.seen
 			sv.begin(ctx, w.name, t)
 		}
 	}

@@ -20,6 +20,8 @@ type Signal struct{ Name, Value string }
 type Task struct {
 	Request *Request
 	Lost    bool
+	// Seen is when this process learned of the request.
+	Seen time.Time
 
 	s       *Store
 	fence   Fence
