@@ -68,11 +68,27 @@ func (st *stepper) repair(it *Item, h Hazard) {
 	if b == nil || b.Result != Success {
 		return
 	}
+	if p := failedParent(bs, j); p != nil {
+		// It was paused while the reader ran.
+		bs.Warnings = append(bs.Warnings, fmt.Sprintf("%s read %s before %s wrote it, and does not run once more, because %s failed.",
+			j.Name, h.Resource, w.Name, p.Name))
+		return
+	}
 	why := fmt.Sprintf("it read %s (%s) before %s wrote it (%s)", h.Resource, h.Read, w.Name, h.Wrote)
 	bs.Warnings = append(bs.Warnings, fmt.Sprintf("%s ran once more: %s.", j.Name, why))
 	bs.Retries = append(bs.Retries, *b)
 	st.recordBuild(it, j, b, false)
 	bs.Jobs[j.ID] = &JobState{Tries: js.Tries, Alternative: js.Alternative, Artifacts: js.Artifacts, Found: js.Found, Repair: why}
+}
+
+// failedParent is a job that failed and without which the job cannot run again.
+func failedParent(bs *Buildset, j *job.Job) *job.Job {
+	for _, p := range bs.Graph.Parents(j.ID, true, true) {
+		if b := bs.Jobs[p].Build; b != nil && b.Result != Success && b.Result != Skipped {
+			return bs.Graph.Job(p)
+		}
+	}
+	return nil
 }
 
 // mending tells whether jobs of the buildset run once more: they do so one at a time.
