@@ -92,7 +92,8 @@ func (p *plan) settings() Settings {
 		s.Window.DecreaseType, s.Window.DecreaseFactor = rate(p.Decrease)
 	}
 	for _, a := range append([]string{"success", "failure", "merge-conflict", "config-error", "disabled"}, p.Reporters...) {
-		s.Reporters[Action(a)] = []Reporter{{Connection: "gerrit", Driver: "gerrit", Merges: a == "success" && s.Manager == Dependent}}
+		s.Reporters[Action(a)] = []Reporter{{Connection: "gerrit", Driver: "gerrit", Merges: a == "success" && s.Manager == Dependent,
+			Options: map[string]any{"reporter": a}}}
 	}
 	return s
 }

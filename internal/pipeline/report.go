@@ -20,7 +20,7 @@ func (st *stepper) report(q *Queue, it *Item) (awaiting bool) {
 	it.Buildset.Result = result
 	st.touch(it)
 	reporters := st.s.Settings.Reporters[action]
-	disabled := st.s.Disabled && action != ReportNoJobs
+	disabled := st.s.Disabled && st.inPipeline(it)
 	if disabled {
 		reporters = st.s.Settings.Reporters[ReportDisabled]
 	}

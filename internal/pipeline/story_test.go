@@ -287,6 +287,9 @@ func (s *story) tellOf(e Effect) {
 		if e.Merge {
 			merge = ", merge"
 		}
+		if r := e.Reporters[0].Options["reporter"]; r != string(e.Action) {
+			merge += fmt.Sprint(" by ", r)
+		}
 		s.say("Report {%s %s%s}%s", s.name(keysOf(e.Changes)), e.Action, merge, s.reasons(e))
 	case *Refetch:
 		s.say("Refetch {%s}", s.name(e.Keys))

@@ -124,7 +124,10 @@ func (w *world) outcome(e Effect) []Input {
 	case *Merge:
 		return []Input{w.merge(e)}
 	case *Configure:
-		return []Input{&Configured{Item: e.Item, Buildset: e.Buildset, Layout: w.s.Tenant.Layout, Graph: w.jobs(e.Changes)}}
+		return []Input{&Configured{Item: e.Item, Buildset: e.Buildset, Layout: w.s.Tenant.Layout, Graph: w.jobs(e.Changes),
+			NotInPipeline: !slices.ContainsFunc(e.Changes, func(c *change.Change) bool {
+				return w.s.Tenant.Projects[c.Project.Canonical()].InPipeline
+			})}}
 	case *RepoState:
 		return []Input{&RepoStated{Item: e.Item, Buildset: e.Buildset, RepoState: "state"}}
 	case *RequestNodes:
