@@ -183,10 +183,10 @@ func (e *explainer) unmergeable() string {
 // its triggers want is another question. Forced: an operator wants it in, so requirements do not count, nor
 // whether there are jobs for it.
 func Refusal(s *State, c *change.Change, now time.Time, forced bool) string {
-	st := &stepper{s: s}
+	st := &stepper{s: s} // for what only reads: others may read the state, too
 	p, known := s.Tenant.Projects[c.Project.Canonical()]
 	switch {
-	case st.liveItem(c.Key()) != nil:
+	case hasLive(s, c.Key()):
 		return ""
 	case !known:
 		return fmt.Sprintf("Project %s is not in tenant %s.", c.Project.Name, s.Tenant.Name)
@@ -207,7 +207,21 @@ func Refusal(s *State, c *change.Change, now time.Time, forced bool) string {
 			return "The forge would not merge it: " + sentence(why)
 		}
 	}
+	var g graph
+	if st.explore(&g, c); st.tooLarge(&g) {
+		return fmt.Sprintf("It needs more changes, directly or not, than tenant %s allows: %d.", s.Tenant.Name, s.Tenant.MaxDependencies)
+	}
 	return sentence(st.tooMany(1))
+}
+
+// hasLive tells whether a live item has the change at this patch set.
+func hasLive(s *State, k change.Key) bool {
+	for _, it := range s.Items {
+		if it.Live && slices.Contains(it.Changes, k) {
+			return true
+		}
+	}
+	return false
 }
 
 // Changes are the item's changes, with their files where the forge or a merger told them.

@@ -11,21 +11,24 @@ import (
 
 // plan is the pipeline of a story.
 type plan struct {
-	Manager                     string
-	Jobs                        []planJob
-	FailFast                    bool `yaml:"fail-fast"`
-	Window, Floor, Ceiling      int
-	Increase, Decrease          string
-	Projects                    map[string]planProject
-	Semaphores                  map[string]int
-	MaxParallel                 int `yaml:"max-parallel"`
-	Shadow, StepBack, Repair    bool
-	Canaries                    [][2]string
-	View                        bool
-	Dispatch                    string
-	Lock                        string
-	Ageing                      int
-	MaxChanges                  int `yaml:"max-changes"`
+	Manager                  string
+	Jobs                     []planJob
+	FailFast                 bool `yaml:"fail-fast"`
+	Window, Floor, Ceiling   int
+	Increase, Decrease       string
+	Projects                 map[string]planProject
+	Semaphores               map[string]int
+	MaxParallel              int `yaml:"max-parallel"`
+	Shadow, StepBack, Repair bool
+	Canaries                 [][2]string
+	View                     bool
+	Dispatch                 string
+	Lock                     string
+	Ageing                   int
+	MaxChanges               int `yaml:"max-changes"`
+	MaxDependencies          int `yaml:"max-dependencies"`
+	// Connections, where given, are the only ones whose changes may come in.
+	Connections                 []string
 	DisableAfter                int `yaml:"disable-after"`
 	Supercedes                  []string
 	Reporters                   []string
@@ -72,7 +75,7 @@ func (j *planJob) UnmarshalYAML(n *yaml.Node) error {
 }
 
 func (p *plan) settings() Settings {
-	s := Settings{Name: "gate", Manager: Kind(p.Manager), AllowOtherConnections: true, DequeueOnNewPatchset: !p.KeepOldPatchsets,
+	s := Settings{Name: "gate", Manager: Kind(p.Manager), AllowOtherConnections: len(p.Connections) == 0, Connections: p.Connections, DequeueOnNewPatchset: !p.KeepOldPatchsets,
 		IgnoreDependencies: p.IgnoreDeps, Supercedes: p.Supercedes, MaxParallel: p.MaxParallel, DisableAfter: p.DisableAfter, Precedence: p.Precedence,
 		Window: WindowSettings{Size: p.Window, Floor: p.Floor, Ceiling: p.Ceiling, IncreaseType: "linear", IncreaseFactor: 1,
 			DecreaseType: "exponential", DecreaseFactor: 2},
@@ -105,7 +108,7 @@ func rate(s string) (kind string, factor int) {
 }
 
 func (p *plan) tenant() Tenant {
-	t := Tenant{Name: "t", Layout: p.Layout, WebRoot: "https://zuul.example.com/", MaxChanges: p.MaxChanges,
+	t := Tenant{Name: "t", Layout: p.Layout, WebRoot: "https://zuul.example.com/", MaxChanges: p.MaxChanges, MaxDependencies: p.MaxDependencies,
 		WantParentEnqueued: p.WantParentEnqueued, Projects: map[string]Project{}, Semaphores: map[string]Semaphore{}}
 	for n, x := range p.Projects {
 		c := named(n)

@@ -118,12 +118,21 @@ func (c *chance) checkLanding(l landing) {
 			c.Fatalf("%s landed as %q on %q, and %s ran on %v", l.number, l.commit, l.before, j.ID, commits)
 		}
 	}
-	for _, k := range c.forge[l.number].FooterNeeds {
+	for _, k := range asked(l).FooterNeeds {
 		n := c.at(k)
+		if n == nil {
+			continue // it got a new patch set since it was decided that this one lands
+		}
 		if !n.Merged && !slices.ContainsFunc(l.report.Changes, func(o *change.Change) bool { return o.Key() == k }) {
 			c.Fatalf("%s landed before %s, which it needs", l.number, n.Number)
 		}
 	}
+}
+
+// asked is the change that landed as the pipeline knew it when it asked for that.
+func asked(l landing) *change.Change {
+	i := slices.IndexFunc(l.report.Changes, func(c *change.Change) bool { return c.Number == l.number })
+	return l.report.Changes[i]
 }
 
 // checkQueues looks at the chain of items: each is in one queue, behind what it is tested on.

@@ -157,7 +157,7 @@ func (c *chance) event() {
 		return
 	}
 	n := c.any()
-	switch x := c.pick(13); {
+	switch x := c.pick(14); {
 	case x < 8:
 		if c.forge[n].Open {
 			c.feed(c.tell("comment-added", n, true))
@@ -185,9 +185,23 @@ func (c *chance) event() {
 			c.pushed = true
 			c.feed(c.tell("change-merged", n, false))
 		}
+	case x == 12:
+		if c.forge[n].Open {
+			c.edit(n)
+		}
 	default:
 		c.feed(&Trigger{Key: "nobody,1", Match: true})
 	}
+}
+
+// edit has somebody rewrite the footers of a change, by which cycles come and go.
+func (c *chance) edit(n string) {
+	var needs []string
+	if other := c.any(); c.one(2) && other != n {
+		needs = append(needs, other)
+	}
+	c.depend(n, needs...)
+	c.feed(c.tell("change-edited", n, c.one(4)))
 }
 
 // any is the number of some change.
