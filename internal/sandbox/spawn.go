@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrClosed: the Sandbox or Spawner was closed.
@@ -18,6 +20,9 @@ type SpawnerConfig struct {
 	Denied Denied
 	// Home is what the commands have in the place of this machine's loopback.
 	Home Home
+	// Prepare, where not nil, is called once on the thread: what it does to the thread (a mount name space of its
+	// own) holds for all commands.
+	Prepare func()
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -45,9 +50,11 @@ func NewSpawner(c SpawnerConfig) (*Spawner, error) {
 	ready := make(chan struct{})
 	var listener *os.File
 	var err error
-	go func() {
+	onThread(func() {
 		defer close(s.ended)
-		runtime.LockOSThread() // never unlocked: the thread, and its filter, end with the goroutine
+		if c.Prepare != nil {
+			c.Prepare()
+		}
 		if guarded {
 			listener, err = installFilter(binds)
 		}
@@ -60,7 +67,7 @@ func NewSpawner(c SpawnerConfig) (*Spawner, error) {
 				return
 			}
 		}
-	}()
+	})
 	<-ready
 	if listener == nil {
 		return s, err
@@ -68,6 +75,26 @@ func NewSpawner(c SpawnerConfig) (*Spawner, error) {
 	g := &guard{listener: listener, denied: c.Denied, home: c.Home, log: c.Log}
 	s.quiet, err = g.start()
 	return s, err
+}
+
+// onThread runs f on a thread of its own, which ends with it, with the filter and whatever else it has. It is not
+// the process's first thread: that one does not end, and what is done to it shows as the process's.
+func onThread(f func()) {
+	go func() {
+		runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		elsewhere := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(elsewhere)
+			f()
+		}()
+		<-elsewhere
+		runtime.UnlockOSThread()
+	}()
 }
 
 // start answers until the function that it gives is called.

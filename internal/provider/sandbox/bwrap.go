@@ -28,17 +28,16 @@ var capabilities = []string{
 	"CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETFCAP", "CAP_SYS_CHROOT", "CAP_NET_BIND_SERVICE",
 }
 
-// bwrapArgs are the arguments that make a node of a machine's folders.
-func (p *Provider) bwrapArgs(m *machine, boot bool) []string {
+// bwrapArgs are the arguments that make a node of a machine's folders; own: it has layers upon the host's.
+func (p *Provider) bwrapArgs(m *machine, own, boot bool) []string {
 	args := append(p.namespaceArgs(), "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
 		"--hostname", m.name, "--cap-drop", "ALL")
 	for _, c := range capabilities {
 		args = append(args, "--cap-add", c)
 	}
-	args = append(args, "--bind", m.path("root"), "/", "--ro-bind", "/usr", "/usr", "--bind", m.path("local"), "/usr/local")
-	if exists("/etc/alternatives") {
-		args = append(args, "--ro-bind", "/etc/alternatives", "/etc/alternatives") // they lead into /usr
-	}
+	args = append(args, "--bind", m.path("root"), "/")
+	args = append(args, m.hostArgs(own)...)
+	args = append(args, "--bind", m.path("local"), "/usr/local")
 	for _, l := range libraryFolders() {
 		if fi, err := os.Lstat(l); err == nil && fi.IsDir() {
 			args = append(args, "--ro-bind", l, l)

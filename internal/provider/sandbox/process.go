@@ -71,19 +71,20 @@ func (p *Provider) startProcess(ctx context.Context, m *machine, ln *net.TCPList
 	}
 	defer pp.close()
 
-	cmd := exec.Command("bwrap", p.bwrapArgs(m, boot)...)
-	cmd.Env = []string{"PATH=" + nodePath, "LANG=C.UTF-8", "HOME=/root"}
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{sock, pp.ready[1], pp.info[1], pp.block[0]} // fdListen and so on
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	own := false
 	spawn, err := sandbox.NewSpawner(sandbox.SpawnerConfig{Denied: p.cfg.Denied, Log: p.log.With("node", m.name),
-		Home: sandbox.Home{Addr: m.address.Addr(), Neighbours: p.cfg.Network, Reach: p.cfg.Reach}})
+		Home: sandbox.Home{Addr: m.address.Addr(), Neighbours: p.cfg.Network, Reach: p.cfg.Reach}, Prepare: func() { own = p.ownLayers(m) }})
 	if err != nil {
 		p.unguard.Do(func() {
 			p.log.WarnContext(ctx, "nodes can connect to whatever listens on this machine: there are no system call filters that ask", "provider", p.cfg.Name, "error", err)
 		})
 	}
+	cmd := exec.Command("bwrap", p.bwrapArgs(m, own, boot)...)
+	cmd.Env = []string{"PATH=" + nodePath, "LANG=C.UTF-8", "HOME=/root"}
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{sock, pp.ready[1], pp.info[1], pp.block[0]} // fdListen and so on
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if err := spawn.Start(cmd); err != nil {
 		spawn.Close()
 		return nil, err
@@ -98,6 +99,20 @@ func (p *Provider) startProcess(ctx context.Context, m *machine, ln *net.TCPList
 		return nil, fmt.Errorf("%w%s", err, tail(m.path("log")))
 	}
 	return proc, nil
+}
+
+// ownLayers lays the machine's layers, on a thread of its own, if that is possible here.
+func (p *Provider) ownLayers(m *machine) bool {
+	if os.Geteuid() != 0 {
+		return false
+	}
+	err := m.mountLayers()
+	if err != nil {
+		p.bare.Do(func() {
+			p.log.Warn("nodes cannot install packages: their /usr is this machine's, read-only", "provider", p.cfg.Name, "error", err)
+		})
+	}
+	return err == nil
 }
 
 // childInfo is what bubblewrap tells of the namespace it made.

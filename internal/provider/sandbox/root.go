@@ -28,7 +28,7 @@ var rootFolders = []struct {
 }{
 	{"etc/ssh", 0o755}, {"etc/alternatives", 0o755}, {"etc/gozer/boot.d", 0o755}, {"etc/cron.d", 0o755}, {"etc/sudoers.d", 0o755}, {"etc/systemd/system", 0o755},
 	{"home/zuul/.ssh", 0o700}, {"root", 0o700}, {"usr", 0o755}, {"proc", 0o755}, {"dev", 0o755}, {"sys", 0o755},
-	{"var/lib", 0o755}, {"var/cache", 0o755}, {"var/log", 0o755}, {"var/spool", 0o755}, {"var/mail", 0o755},
+	{"var/lib", 0o755}, {"var/cache/apt/archives/partial", 0o755}, {"var/cache/debconf", 0o755}, {"var/log/apt", 0o755}, {"var/spool", 0o755}, {"var/mail", 0o755},
 	{"var/backups", 0o755}, {"var/www", 0o755}, {"var/tmp", 0o777 | fs.ModeSticky}, {"tmp", 0o777 | fs.ModeSticky},
 	{"run/lock", 0o755}, {"srv", 0o755}, {"opt", 0o755}, {"mnt", 0o755}, {"media", 0o755},
 }
@@ -36,11 +36,11 @@ var rootFolders = []struct {
 // hostEtc are the entries of the host's /etc that programs in /usr expect and that tell nothing of the
 // host. What is not there is left out.
 var hostEtc = []string{
-	"adduser.conf", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "crypto-policies",
-	"debian_version", "default/useradd", "deluser.conf", "ethertypes", "gai.conf", "host.conf", "inputrc",
+	"adduser.conf", "apt", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "crypto-policies",
+	"debian_version", "debconf.conf", "default/useradd", "dnf", "dpkg", "deluser.conf", "ethertypes", "gai.conf", "host.conf", "inputrc",
 	"ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias", "localtime", "login.defs", "magic", "mime.types",
 	"networks", "os-release", "pam.d", "perl", "pki/tls", "profile", "protocols", "python3", "python3.11", "rpc",
-	"security", "services", "shells", "skel", "ssl", "terminfo", "timezone",
+	"rpm", "security", "services", "shells", "skel", "ssl", "terminfo", "timezone", "yum.repos.d",
 }
 
 // layRoot makes the root folder of a machine where it is not there, and in any case what must be true at
@@ -107,6 +107,7 @@ func (p *Provider) layFresh(root *os.Root, m *machine) error {
 	if err := root.Symlink("../home/zuul/.ssh", "root/.ssh"); err != nil {
 		return err
 	}
+	users := withSystem(passwd, "/etc/passwd")
 	files := []struct {
 		path, content string
 		mode          fs.FileMode
@@ -116,15 +117,15 @@ func (p *Provider) layFresh(root *os.Root, m *machine) error {
 		{"etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n", 0o644},
 		{"etc/fstab", "", 0o644},
 		{"etc/environment", "PATH=" + nodePath + "\n", 0o644},
-		{"etc/group", string(group), 0o644},
+		{"etc/group", withSystem(string(group), "/etc/group"), 0o644},
 		{"etc/gshadow", "", 0o640},
 		{"etc/sudoers", "root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n", 0o440},
 		{"etc/sudoers.d/zuul", "zuul ALL=(ALL) NOPASSWD:ALL\n", 0o440},
-		{"etc/shadow", shadow(), 0o640},
+		{"etc/shadow", shadow(users), 0o640},
 		{"etc/ssh/ssh_host_ed25519_key", string(m.hostKey.private), 0o600},
 		{"etc/ssh/ssh_host_ed25519_key.pub", m.hostKey.public + "\n", 0o644},
 		{"home/zuul/.ssh/authorized_keys", "", 0o600},
-		{"etc/passwd", passwd, 0o644},
+		{"etc/passwd", users, 0o644},
 	}
 	for _, f := range files {
 		if err := root.WriteFile(f.path, []byte(f.content), f.mode); err != nil {
@@ -134,10 +135,34 @@ func (p *Provider) layFresh(root *os.Root, m *machine) error {
 	return nil
 }
 
+// withSystem adds the system's users or groups of the host, which packages expect, to text: those with an id
+// below 1000, without whoever is in the groups.
+func withSystem(text, path string) string {
+	have := map[string]bool{}
+	for line := range strings.Lines(text) {
+		name, _, _ := strings.Cut(line, ":")
+		have[name] = true
+	}
+	eachField(path, ":", func(f []string) {
+		if len(f) < 4 || have[f[0]] {
+			return
+		}
+		if id, err := strconv.Atoi(f[2]); err != nil || id <= 0 || id >= 1000 {
+			return
+		}
+		f[1] = "x"
+		if len(f) == 4 {
+			f[3] = "" // a group
+		}
+		text += strings.Join(f, ":") + "\n"
+	})
+	return text
+}
+
 // shadow has a line for each user, and lets nobody in by password.
-func shadow() string {
+func shadow(users string) string {
 	var b strings.Builder
-	for line := range strings.Lines(passwd) {
+	for line := range strings.Lines(users) {
 		user, _, _ := strings.Cut(line, ":")
 		b.WriteString(user + ":*:20000:0:99999:7:::\n")
 	}

@@ -1,6 +1,7 @@
 // Package sandbox is a provider of nodes that are namespaces on this machine. A node is a process tree
-// under bubblewrap with processes, users, a host name and a root folder of its own; /usr is the host's,
-// read-only. It has an address of its own on the loopback and a built-in SSH server behind it, so that
+// under bubblewrap with processes, users, a host name and a root folder of its own; /usr is the host's, with a
+// layer of the node's own upon it where Gozer runs as root, so that packages can be installed, and read-only
+// elsewhere. It has an address of its own on the loopback and a built-in SSH server behind it, so that
 // Ansible comes in as it would to a cloud node. There is no daemon, no image and nothing to download.
 //
 // # What a node is like
@@ -117,6 +118,7 @@ type Provider struct {
 	log      *slog.Logger
 	ids      idMap
 	unguard  sync.Once // says that nodes are not kept from the host's network
+	bare     sync.Once // says that nodes have no layers of their own
 	lock     *os.File
 	network  *network
 	links    *links

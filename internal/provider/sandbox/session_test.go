@@ -31,7 +31,6 @@ func TestSessions(t *testing.T) {
 		{name: "account", command: "echo $USER $HOME; pwd; id -u; hostname", wantOut: "zuul /home/zuul\n/home/zuul\n0\none\n"},
 		{name: "only its own processes", command: "ls -d /proc/[0-9]* | wc -l | grep -q '^[0-9]$'"},
 		{name: "the host's files are not there", command: "ls /home /work 2>/dev/null", wantOut: "/home:\nzuul\n", wantCode: 2},
-		{name: "/usr is read-only", command: "touch /usr/bin/x 2>/dev/null", wantCode: 1},
 		{name: "/usr/local is its own", command: "echo echo mine > /usr/local/bin/x; chmod +x /usr/local/bin/x; x", wantOut: "mine\n"},
 		{name: "kernel settings are not writable", command: "v=$(cat /proc/sys/vm/swappiness); (echo $v > /proc/sys/vm/swappiness) 2>/dev/null", wantCode: 1},
 		{name: "nothing inherited but the three", command: "ls /proc/self/fd | wc -w", wantOut: "4\n"}, // and the listing itself
