@@ -1,12 +1,22 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"github.com/gozer-ci/gozer/internal/api"
+	"github.com/gozer-ci/gozer/internal/settings"
 )
 
 // broken is a job that fails.
@@ -81,5 +91,89 @@ func TestAutoholdFromRequestToShell(t *testing.T) {
 	s.wait("the node to go", func() bool { return len(s.nodes()) == 0 })
 	if out, code := s.gozer("nodes", "ssh", h.ID); code != exitFailed || !strings.Contains(out, "no such record") {
 		t.Errorf("a node that is gone: exit %d, %s", code, out)
+	}
+}
+
+// The terminal of gozer nodes ssh is the node's while it is open: its size, its keys, its exit code; and it is what
+// it was afterwards.
+func TestTheTerminalOfANode(t *testing.T) {
+	s := newSiteWith(t, appFiles(), func(set *settings.Settings) { set.Providers[0].Labels[0].MinReady = 1 }, allRoles)
+	var ready []api.Node
+	s.wait("a node", func() bool { ready = s.nodes("--state", "ready"); return len(ready) == 1 })
+	s.must("nodes", "hold", ready[0].ID, "--reason", "ann looks", "--for", "1h")
+	ours, theirs, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	defer theirs.Close()
+	size := func(rows, cols uint16) {
+		t.Helper()
+		if err := pty.Setsize(ours, &pty.Winsize{Rows: rows, Cols: cols}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size(31, 91)
+	before, err := unix.IoctlGetTermios(int(theirs.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "nodes", "ssh", ready[0].ID)
+	cmd.Env = append(os.Environ(), asGozer, "TERM=vt100", "GOZER_SERVER="+strings.TrimSuffix(s.set.Root, "/"))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	lines := make(chan string, 1000)
+	go func() {
+		in := bufio.NewScanner(ours)
+		for in.Scan() {
+			lines <- strings.TrimRight(in.Text(), "\r")
+		}
+	}()
+	var seen []string
+	until := func(want string) {
+		t.Helper()
+		late := time.After(20 * time.Second)
+		for {
+			select {
+			case l := <-lines:
+				if seen = append(seen, l); strings.HasSuffix(l, want) { // behind what readline says to the terminal
+					return
+				}
+			case <-late:
+				t.Fatalf("no line %q among:\n%s", want, strings.Join(seen, "\n"))
+			}
+		}
+	}
+	enter := func(text string) {
+		t.Helper()
+		if _, err := ours.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enter("stty size; echo $TERM on $(hostname); tty >/dev/null && echo a-terminal\n")
+	until("31 91")
+	until("vt100 on " + ready[0].ID)
+	until("a-terminal")
+	size(43, 133)
+	enter("for i in $(seq 100); do [ \"$(stty size)\" = '43 133' ] && echo resized && break; sleep 0.05; done\n")
+	until("resized")
+	enter("echo begin; sleep 300\n")
+	until("begin")
+	time.Sleep(200 * time.Millisecond) // until the shell waits for the sleep
+	enter("\x03")
+	enter("echo interrupted $?\n")
+	until("interrupted 130")
+	enter("exit 4\n")
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 4 {
+		t.Errorf("it ended with %v", err)
+	}
+	after, err := unix.IoctlGetTermios(int(theirs.Fd()), unix.TCGETS)
+	if err != nil || after.Lflag != before.Lflag || after.Iflag != before.Iflag || after.Oflag != before.Oflag {
+		t.Errorf("the terminal is left as %+v, it was %+v: %v", after, before, err)
 	}
 }
