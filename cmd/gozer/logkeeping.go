@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/executor"
 	"github.com/gozer-ci/gozer/internal/joblog"
 	"github.com/gozer-ci/gozer/internal/kv"
+	"github.com/gozer-ci/gozer/internal/settings"
 	"github.com/gozer-ci/gozer/internal/store"
 )
 
@@ -70,10 +73,44 @@ func (p *process) serveLogs(ctx context.Context, c *executor.Config) (serve func
 		_ = l.Close()
 		return nil, err
 	}
+	scheme := "http://"
+	if t := p.set.Executor.LogTLS; t != nil {
+		conf, err := logTLS(t)
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		scheme, l = "https://", tls.NewListener(l, conf)
+	}
 	if c.Address = p.set.Executor.Address; c.Address == "" {
-		c.Address = "http://" + l.Addr().String()
+		c.Address = scheme + l.Addr().String()
 	}
 	return func(ctx context.Context, x *executor.Executor) error { return serveHTTP(ctx, l, x.Handler(), p.log) }, nil
+}
+
+// logTLS is how the processes of an installation know each other when they read each other's logs: each has a
+// certificate of the authority, and lets in who has one.
+func logTLS(t *settings.LogTLS) (*tls.Config, error) {
+	c, err := clientTLS(t.CA, t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("executor.log-tls: %w", err)
+	}
+	c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, c.RootCAs
+	return c, nil
+}
+
+// logClient reads the logs of other processes.
+func (p *process) logClient() (*http.Client, error) {
+	t := p.set.Executor.LogTLS
+	if t == nil {
+		return nil, nil
+	}
+	c, err := logTLS(t)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = c
+	return &http.Client{Transport: transport}, nil
 }
 
 // Pauses between two looks at logs that are old, and at logs that could not be kept.

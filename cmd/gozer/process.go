@@ -157,7 +157,11 @@ func (p *process) openLogs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.logs, err = joblog.New(joblog.Config{Dir: filepath.Join(p.set.Data, "logs"), Bucket: bucket, Elsewhere: p.elsewhere, Log: p.log})
+	client, err := p.logClient()
+	if err != nil {
+		return err
+	}
+	p.logs, err = joblog.New(joblog.Config{Dir: filepath.Join(p.set.Data, "logs"), Bucket: bucket, Elsewhere: p.elsewhere, Client: client, Log: p.log})
 	return err
 }
 

@@ -103,11 +103,11 @@ func dialConfig(e *settings.Etcd) (etcd.DialConfig, error) {
 	return c, err
 }
 
-// clientTLS reads the files by which an etcd cluster knows us and we know it.
+// clientTLS reads the files by which others (an etcd cluster) know us and we know them.
 func clientTLS(ca, cert, key string) (*tls.Config, error) {
 	pem, err := os.ReadFile(ca)
 	if err != nil {
-		return nil, fmt.Errorf("read the authority of etcd: %w", err)
+		return nil, fmt.Errorf("read the authority: %w", err)
 	}
 	c := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
 	if !c.RootCAs.AppendCertsFromPEM(pem) {
@@ -116,7 +116,7 @@ func clientTLS(ca, cert, key string) (*tls.Config, error) {
 	if cert != "" {
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
-			return nil, fmt.Errorf("read our certificate for etcd: %w", err)
+			return nil, fmt.Errorf("read our certificate: %w", err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}

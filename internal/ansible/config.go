@@ -2,7 +2,9 @@ package ansible
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +26,10 @@ type Config struct {
 	Plugins string
 	// ControlDir holds the sockets of SSH connections; it must be short.
 	ControlDir string
+	// Callbacks are further callback plugins, by name with their options, and CallbackDir where they are, if they
+	// are not Ansible's.
+	Callbacks   map[string]map[string]string
+	CallbackDir string
 }
 
 // Write is the file. See semantics 4.4.
@@ -40,9 +46,17 @@ func (c Config) Write() []byte {
 	p("library = %s/library", c.Plugins)
 	p("action_plugins = %s/action", c.Plugins)
 	p("filter_plugins = %s/filter", c.Plugins)
-	p("callback_plugins = %s/callback", c.Plugins)
+	plugins, enabled := c.Plugins+"/callback", "gozer_json,gozer_observe"
+	if c.CallbackDir != "" {
+		plugins += ":" + c.CallbackDir
+	}
+	names := slices.Sorted(maps.Keys(c.Callbacks))
+	for _, name := range names {
+		enabled += "," + name
+	}
+	p("callback_plugins = %s", plugins)
 	p("stdout_callback = gozer_stream")
-	p("callbacks_enabled = gozer_json,gozer_observe")
+	p("callbacks_enabled = %s", enabled)
 	p("nocows = True")
 	p("timeout = 30")
 	p("internal_poll_interval = 0.01")
@@ -63,5 +77,11 @@ func (c Config) Write() []byte {
 	p("control_path_dir = %s", c.ControlDir)
 	p("pipelining = True")
 	p("retries = 3")
+	for _, name := range names {
+		p("\n[callback_%s]", name)
+		for _, k := range slices.Sorted(maps.Keys(c.Callbacks[name])) {
+			p("%s = %s", k, strings.ReplaceAll(c.Callbacks[name][k], "\n", " "))
+		}
+	}
 	return []byte(b.String())
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gozer-ci/gozer/internal/job"
+	"github.com/gozer-ci/gozer/internal/node"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
@@ -121,5 +122,52 @@ func TestAJobOfAWholeSite(t *testing.T) {
 			}
 			want(t, string(got), `"children":["child"]`, `"from data","from a file"`, `"file":7`, `"zuul-manifest.json"`)
 		})
+	}
+}
+
+// What the operator adds: a callback plugin with options, in every playbook, and how Windows nodes are reached.
+func TestWhatASiteAdds(t *testing.T) {
+	dir := t.TempDir()
+	plugin := `
+import os
+from ansible.plugins.callback import CallbackBase
+DOCUMENTATION = """
+    name: site_notes
+    type: notification
+    short_description: Notes tasks
+    options:
+      word: {description: What to write., ini: [{section: callback_site_notes, key: word}]}
+"""
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION, CALLBACK_TYPE, CALLBACK_NAME, CALLBACK_NEEDS_ENABLED = 2.0, "notification", "site_notes", True
+    def v2_runner_on_ok(self, result):
+        with open(os.path.join(os.environ["ZUUL_JOBDIR"], "work", "logs", "notes"), "a") as f:
+            f.write("%s %s\n" % (self.get_option("word"), result._task.get_name()))
+`
+	if err := os.WriteFile(filepath.Join(dir, "site_notes.py"), []byte(plugin), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, func(c *Config) {
+		c.CallbackDir, c.Callbacks = dir, map[string]map[string]string{"site_notes": {"word": "noted"}}
+	})
+	w.repo("org/app", map[string]string{"run.yaml": local("    - {name: one, set_fact: {x: 1}}\n    - command: cat {{ zuul.executor.log_root }}/notes\n")})
+	end, log := w.build(w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play("run.yaml")} }))
+	if end.Result != pipeline.Success {
+		t.Fatalf("%+v\n%s", end, log)
+	}
+	want(t, log, "localhost | noted one")
+	ns := job.Nodeset{Nodes: []job.Node{{Names: []string{"w"}, Label: "windows"}}}
+	hs, err := hosts(ns, []node.Node{{Access: node.Access{Connection: "winrm", Host: "10.0.0.1", Port: 5986}}}, WinRM{Cert: "/etc/c.pem", Key: "/etc/k.pem", Read: 90})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(hs[0].Vars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, string(got), `"ansible_winrm_cert_key_pem":"/etc/k.pem"`, `"ansible_winrm_cert_pem":"/etc/c.pem"`, `"ansible_winrm_read_timeout_sec":90`,
+		`"ansible_winrm_server_cert_validation":"ignore"`, `"ansible_winrm_transport":"certificate"`)
+	if strings.Contains(string(got), "operation_timeout") {
+		t.Errorf("%s", got)
 	}
 }

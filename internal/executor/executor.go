@@ -114,6 +114,12 @@ type Config struct {
 	Hold func(ctx context.Context, s *pipeline.Start, tenant, pipe string, end *pipeline.BuildEnded) *Hold
 	// Keys are private SSH keys (PEM) that nodes let in.
 	Keys [][]byte
+	// WinRM says how nodes with that connection are reached.
+	WinRM WinRM
+	// Callbacks are further callback plugins of Ansible, by name with their options; CallbackDir is a folder with
+	// such plugins.
+	Callbacks   map[string]map[string]string
+	CallbackDir string
 	// SiteVariables beat all others, in every playbook.
 	SiteVariables map[string]any
 	// Trusted and Untrusted are further paths that playbooks of that context have.
@@ -130,6 +136,13 @@ type Config struct {
 
 // Paths of this machine that sandboxes have.
 type Paths struct{ ReadOnly, Writable []string }
+
+// WinRM has the client's certificate and its key (PEM files, which sandboxes see), and how many seconds an
+// operation and a read may take; 0 is Ansible's own.
+type WinRM struct {
+	Cert, Key       string
+	Operation, Read int
+}
 
 // Ansible says where Ansible is.
 type Ansible struct {
@@ -203,7 +216,7 @@ func New(c Config) (*Executor, error) {
 		return nil, err
 	}
 	x.config = filepath.Join(c.Dir, "ansible", "ansible.cfg")
-	if err := os.WriteFile(x.config, ansible.Config{Plugins: x.plugins, ControlDir: controlDir}.Write(), 0o644); err != nil {
+	if err := os.WriteFile(x.config, ansible.Config{Plugins: x.plugins, ControlDir: controlDir, Callbacks: c.Callbacks, CallbackDir: c.CallbackDir}.Write(), 0o644); err != nil {
 		return nil, err
 	}
 	if !c.Ansible.Cold {

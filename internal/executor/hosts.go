@@ -12,7 +12,7 @@ import (
 )
 
 // hosts are the inventory's hosts: one for each name that the nodeset gives a node.
-func hosts(ns job.Nodeset, nodes []node.Node) ([]ansible.Host, error) {
+func hosts(ns job.Nodeset, nodes []node.Node, w WinRM) ([]ansible.Host, error) {
 	if len(ns.Nodes) != len(nodes) {
 		return nil, fmt.Errorf("the nodeset asks for %d nodes, but %d were allocated", len(ns.Nodes), len(nodes))
 	}
@@ -20,7 +20,7 @@ func hosts(ns job.Nodeset, nodes []node.Node) ([]ansible.Host, error) {
 	for i, want := range ns.Nodes {
 		n := nodes[i]
 		for _, name := range want.Names {
-			out = append(out, host(name, want.Label, n))
+			out = append(out, host(name, want.Label, n, w))
 		}
 	}
 	return out, nil
@@ -29,7 +29,7 @@ func hosts(ns job.Nodeset, nodes []node.Node) ([]ansible.Host, error) {
 // anyHostKey lets ssh talk to nodes of which nobody told the keys.
 const anyHostKey = "-o StrictHostKeyChecking=false"
 
-func host(name, label string, n node.Node) ansible.Host {
+func host(name, label string, n node.Node, w WinRM) ansible.Host {
 	v := object{"ansible_host": n.Host}
 	if n.User != "" {
 		v["ansible_user"] = n.User
@@ -48,8 +48,16 @@ func host(name, label string, n node.Node) ansible.Host {
 	if connection == "winrm" {
 		v["ansible_winrm_transport"] = "certificate"
 		v["ansible_winrm_server_cert_validation"] = "ignore"
-		v["ansible_winrm_operation_timeout_sec"] = 60
-		v["ansible_winrm_read_timeout_sec"] = 70
+		for name, x := range map[string]string{"ansible_winrm_cert_pem": w.Cert, "ansible_winrm_cert_key_pem": w.Key} {
+			if x != "" {
+				v[name] = x
+			}
+		}
+		for name, x := range map[string]int{"ansible_winrm_operation_timeout_sec": w.Operation, "ansible_winrm_read_timeout_sec": w.Read} {
+			if x > 0 {
+				v[name] = x
+			}
+		}
 	}
 	if connection == "ssh" && len(n.HostKeys) == 0 {
 		v["ansible_ssh_common_args"] = anyHostKey

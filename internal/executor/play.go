@@ -302,6 +302,11 @@ func (b *build) box(env *ansible.Environment, p *playbook, phase string, index i
 		Limits: sandbox.Limits{Memory: b.x.Limits.Memory, Processes: b.x.Limits.Processes, Files: 4096,
 			FileSize: max(4*b.x.Limits.Disk, 1<<30)},
 	}
+	for _, path := range []string{b.x.CallbackDir, b.x.WinRM.Cert, b.x.WinRM.Key} {
+		if path != "" {
+			box.ReadOnly = append(box.ReadOnly, sandbox.Bind{Path: path})
+		}
+	}
 	if b.agent != nil {
 		box.ReadOnly = append(box.ReadOnly, sandbox.Bind{Path: b.agent.path, Inside: agentSocket})
 	}

@@ -14,7 +14,7 @@ import (
 
 // variables makes the inventory and the files of variables, semantics 4.5.
 func (b *build) variables(ctx context.Context) error {
-	hs, err := hosts(b.nodeset(), b.nodes)
+	hs, err := hosts(b.nodeset(), b.nodes, b.x.WinRM)
 	if err != nil {
 		return halt{pipeline.NodeFailure, err.Error()}
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -35,8 +36,10 @@ type Config struct {
 	// Elsewhere tells where the log of a build is written that another process runs: its Handler, as a
 	// member of the installation reaches it. ErrNotFound where nobody runs it. nil: all run here.
 	Elsewhere func(ctx context.Context, build string) (Peer, error)
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Client is how other processes are reached; nil is http.DefaultClient.
+	Client *http.Client
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Logs are the logs of builds: those that run in this process, and all that are finished.
@@ -51,6 +54,9 @@ type Logs struct {
 func New(c Config) (*Logs, error) {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Client == nil {
+		c.Client = http.DefaultClient
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

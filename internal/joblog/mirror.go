@@ -119,7 +119,7 @@ func (l *Logs) copy(ctx context.Context, build string, m *mirror, peer Peer) {
 	}()
 	silent := time.Now() // since when nobody answers
 	for ctx.Err() == nil {
-		answered, err := m.w.receive(ctx, peer)
+		answered, err := m.w.receive(ctx, l.cfg.Client, peer)
 		if err == nil {
 			return
 		}
@@ -156,7 +156,7 @@ func (w *Writer) done() {
 
 // receive takes the log in from where the copy stands; no error: all of it is here. answered: the other
 // process was there.
-func (w *Writer) receive(ctx context.Context, peer Peer) (answered bool, err error) {
+func (w *Writer) receive(ctx context.Context, client *http.Client, peer Peer) (answered bool, err error) {
 	i, _ := w.state()
 	at := fmt.Sprintf("%s/log/%s/feed?offset=%d&marks=%d", peer.URL, w.build, i.Bytes, len(i.Marks))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
@@ -164,7 +164,7 @@ func (w *Writer) receive(ctx context.Context, peer Peer) (answered bool, err err
 		return false, err
 	}
 	req.Header.Set("Authorization", "Bearer "+peer.Token)
-	r, err := http.DefaultClient.Do(req)
+	r, err := client.Do(req)
 	if err != nil {
 		return false, err
 	}

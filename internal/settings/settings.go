@@ -135,8 +135,20 @@ type Executor struct {
 	// Address how they reach that (http://<listen>).
 	Listen  string `yaml:"listen"`
 	Address string `yaml:"address"`
+	// LogTLS encrypts that: all processes of the installation have a certificate of one authority, and know each
+	// other by it.
+	LogTLS *LogTLS `yaml:"log-tls"`
 	// Variables is the site variables file.
 	Variables string `yaml:"variables"`
+	// WinRMCert and WinRMKey are the PEM files by which Windows nodes let the executor in; the timeouts are seconds.
+	WinRMCert      string `yaml:"winrm-cert-pem-file"`
+	WinRMKey       string `yaml:"winrm-cert-key-file"`
+	WinRMOperation int    `yaml:"winrm-operation-timeout-sec"`
+	WinRMRead      int    `yaml:"winrm-read-timeout-sec"`
+	// Callbacks are further callback plugins that Ansible has in every playbook, by name with their options, and
+	// CallbackPlugins a folder with them.
+	Callbacks       map[string]map[string]string `yaml:"callbacks"`
+	CallbackPlugins string                       `yaml:"callback-plugins"`
 	// Paths of this machine that playbooks of config projects (trusted) and of others have in their
 	// sandboxes, read-only or writable.
 	TrustedReadOnly   []string `yaml:"trusted-ro-paths"`
@@ -152,6 +164,14 @@ type Executor struct {
 	// DeniedNetworks are those that sandboxes cannot connect to. Not given: the addresses at which clouds
 	// serve metadata. The store, the database and this server are denied in any case.
 	DeniedNetworks []string `yaml:"denied-networks"`
+}
+
+// LogTLS are PEM files: the authority, and this process's certificate (for its host name, as server and client) with
+// its key.
+type LogTLS struct {
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
 }
 
 // Ansible says where its virtual environments are (Data/ansible).
@@ -279,6 +299,9 @@ func (s *Settings) Finish(dir string) error {
 	def(&s.History.URL, "sqlite://"+filepath.Join(s.Data, "history.db"))
 	def(&s.Blobs.URL, "file://"+filepath.Join(s.Data, "blobs"))
 	abs(&s.Executor.Variables)
+	abs(&s.Executor.WinRMCert)
+	abs(&s.Executor.WinRMKey)
+	abs(&s.Executor.CallbackPlugins)
 	def(&s.Executor.Listen, "127.0.0.1:0")
 	if host, _, err := net.SplitHostPort(s.Executor.Listen); err != nil {
 		problem("executor.listen: %q is not host:port", s.Executor.Listen)
@@ -286,6 +309,17 @@ func (s *Settings) Finish(dir string) error {
 		problem("executor.address: say by which URL other machines reach executor.listen %s", s.Executor.Listen)
 	}
 	s.Executor.Address = strings.TrimSuffix(s.Executor.Address, "/")
+	if t := s.Executor.LogTLS; t != nil {
+		if t.CA == "" || t.Cert == "" || t.Key == "" {
+			problem("executor.log-tls: name ca, cert and key")
+		}
+		if a := s.Executor.Address; a != "" && !strings.HasPrefix(a, "https://") {
+			problem("executor.address: %s is not https://, as executor.log-tls wants it", a)
+		}
+		abs(&t.CA)
+		abs(&t.Cert)
+		abs(&t.Key)
+	}
 	abs(&s.Keys.PasswordFile)
 	def(&s.Ansible.Dir, filepath.Join(s.Data, "ansible"))
 	abs(&s.Ansible.Dir)
