@@ -62,7 +62,7 @@ func machine(b *testing.B) time.Duration {
 }
 
 // peak measures by how many megabytes this process grows at most until the function that it gives is called.
-func peak(b *testing.B) func() float64 {
+func peak(b testing.TB) func() float64 {
 	b.Helper()
 	high := func(name string) float64 {
 		text, err := os.ReadFile("/proc/self/status")

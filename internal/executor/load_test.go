@@ -104,7 +104,7 @@ func TestManyBuildsAtOnce(t *testing.T) {
 			}
 			one() // whatever is made once is there: a warm Ansible, a view
 			before := measure(t, w.dir)
-			begun := time.Now()
+			begun, rise := time.Now(), peak(t)
 			done := make(chan pipeline.Result)
 			for range c.builds {
 				go func() { done <- one() }()
@@ -112,8 +112,9 @@ func TestManyBuildsAtOnce(t *testing.T) {
 			for range c.builds {
 				<-done
 			}
-			t.Logf("%d builds at once took %s", c.builds, time.Since(begun).Round(time.Millisecond))
+			t.Logf("%d builds at once took %s; this process grew by %.0f MB", c.builds, time.Since(begun).Round(time.Millisecond), rise())
 			settles(t, w.dir, before)
+			t.Logf("before %+v, after %+v", before, measure(t, w.dir))
 		})
 	}
 }
