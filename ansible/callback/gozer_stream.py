@@ -17,6 +17,7 @@ import time
 
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.connection.ssh import Connection as SSH
+from ansible.template import Templar
 from ansible import context
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
@@ -205,11 +206,29 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_start(self, host, task):
         self.begun[(task._uuid, host.name)] = time.time()
-        if task.action not in COMMANDS or task.no_log or task.async_val or task.delegate_to:
+        if task.action not in COMMANDS or task.no_log or task.async_val:
             return
-        reader = Reader(host.name, console_path(task._uuid, host.name), self.connection(host, task))
+        name, where = host.name, host
+        if task.delegate_to:
+            name, where = self.delegate(host, task)
+            if where is None:
+                return  # the result tells all
+        reader = Reader(name, console_path(task._uuid, host.name), self.connection(where, task))
         self.readers[(task._uuid, host.name)] = reader
         reader.start()
+
+    def delegate(self, host, task):
+        """The host that a task is delegated to, and how both are shown; None where it cannot be said."""
+        try:
+            manager = self.play.get_variable_manager()
+            to = task.delegate_to
+            if "{{" in to:
+                to = Templar(loader=task.get_loader(), variables=manager.get_vars(play=self.play, host=host, task=task)).template(to)
+            where = manager._inventory.get_host(to)
+            address = manager.get_vars(play=self.play, host=where, include_hostvars=False).get("ansible_host", where.name)
+            return "%s -> %s" % (host.name, address), where
+        except Exception:  # whatever is wrong with it, the task itself says so
+            return None, None
 
     def connection(self, host, task):
         """How to reach the host with plain ssh; None where the connection is local."""

@@ -74,6 +74,9 @@ func TestOutputArrivesWhileItIsWritten(t *testing.T) {
     - name: Count slowly
       shell: |
         for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done
+    - name: Elsewhere
+      shell: "for i in 1 2 3 4 5 6; do echo there $i; sleep 0.5; done"
+      delegate_to: "{{ 'local' ~ 'host' }}"
     - name: Loop
       shell: "sleep 0.6; echo item {{ item }}; sleep 0.4"
       loop: [a, b]
@@ -106,6 +109,9 @@ func TestOutputArrivesWhileItIsWritten(t *testing.T) {
 	}
 	if d := at("controller | stdout: line 6").Sub(at("controller | stdout: line 2")); d < 1500*time.Millisecond {
 		t.Errorf("four lines came within %s:\n%s", d, log)
+	}
+	if d := at("controller -> localhost | stdout: there 6").Sub(at("controller -> localhost | stdout: there 2")); d < 1500*time.Millisecond {
+		t.Errorf("four lines of a delegated task came within %s:\n%s", d, log)
 	}
 	at("controller | stdout: item a")
 	at("controller | stdout: item b")
