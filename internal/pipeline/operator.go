@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -45,7 +46,7 @@ func (st *stepper) removeOldPatchset(c *change.Change) {
 			return true
 		}
 		i := slices.IndexFunc(st.changes(it), func(o *change.Change) bool {
-			return o.Stable() == c.Stable() && o.Key() != c.Key()
+			return o.Stable() == c.Stable() && o.Key() != c.Key() && newer(c, o)
 		})
 		if i < 0 || it.Merging != "" {
 			return true
@@ -54,6 +55,16 @@ func (st *stepper) removeOldPatchset(c *change.Change) {
 		st.requeue(it, slices.Delete(slices.Clone(it.Changes), i, i+1))
 		return false
 	})
+}
+
+// newer tells whether a patch set came after another one of the same change; news of the older may be late.
+func newer(c, than *change.Change) bool {
+	a, err := strconv.Atoi(c.Patchset)
+	b, berr := strconv.Atoi(than.Patchset)
+	if err != nil || berr != nil {
+		return c.Current // where patch sets are named by their commits
+	}
+	return a > b
 }
 
 // removeAbandoned removes live items with the change, and live items of the same queue that need what
