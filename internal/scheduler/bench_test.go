@@ -39,22 +39,27 @@ type bench struct {
 	ses   *kv.Session
 	jobs  int // of each item
 
-	mu      sync.Mutex
-	asked   map[change.Key]time.Time
-	waits   []time.Duration // from event to first dispatch
+	mu    sync.Mutex
+	asked map[change.Key]time.Time
+	waits []time.Duration // from event to first dispatch
+
+	closed  atomic.Bool // executors take nothing
+	queued  atomic.Int64
 	ended   atomic.Int64
+	commits atomic.Int64
 	written atomic.Int64 // bytes
 }
 
 // counted counts what is written.
 type counted struct {
 	kv.Store
-	n *atomic.Int64
+	x *bench
 }
 
 func (c counted) Commit(ctx context.Context, t kv.Txn) (bool, int64, error) {
+	c.x.commits.Add(1)
 	for _, o := range t.Then {
-		c.n.Add(int64(len(o.Key) + len(o.Value)))
+		c.x.written.Add(int64(len(o.Key) + len(o.Value)))
 	}
 	return c.Store.Commit(ctx, t)
 }
@@ -106,7 +111,7 @@ func newBench(b *testing.B, where string, pipelines, jobs, executors int) *bench
 	ctx, stop := context.WithCancel(b.Context())
 	x.stop = stop
 	var err error
-	if x.store, err = store.Open(ctx, store.Config{KV: counted{openBenchStore(b, where), &x.written}}); err != nil {
+	if x.store, err = store.Open(ctx, store.Config{KV: counted{openBenchStore(b, where), x}}); err != nil {
 		b.Fatal(err)
 	}
 	if x.ses, err = kv.NewSession(ctx, kv.SessionConfig{Store: x.store.KV(), TTL: 30 * time.Second}); err != nil {
@@ -145,8 +150,14 @@ func (x *bench) graph(changes []*change.Change) *job.Graph {
 }
 
 func (x *bench) answer(kind, owner string, fn func(*store.Task) (pipeline.Input, error)) {
+	slots := func(busy int) int {
+		if kind == store.KindBuild && x.closed.Load() {
+			return 0
+		}
+		return 32 - busy
+	}
 	x.group.Go(func() error {
-		return store.Serve(x.ctx, x.store, store.ServeConfig{Kind: kind, Session: x.ses, Owner: owner, Slots: func(busy int) int { return 32 - busy }},
+		return store.Serve(x.ctx, x.store, store.ServeConfig{Kind: kind, Session: x.ses, Owner: owner, Slots: slots},
 			func(ctx context.Context, t *store.Task) error {
 				in, err := fn(t)
 				if err != nil {
@@ -183,7 +194,14 @@ func (x *bench) pipeline(name string) {
 		x.b.Fatal(ok, err)
 	}
 	r := &scheduler.Runner{Store: x.store, Log: slog.New(slog.DiscardHandler), Tenant: "t", Name: name, Fence: f,
-		Others: func(context.Context, bool) ([]scheduler.Place, error) { return nil, nil }}
+		Others: func(context.Context, bool) ([]scheduler.Place, error) { return nil, nil },
+		Stepped: func(_, _ string, effects []pipeline.Effect) {
+			for _, e := range effects {
+				if _, ok := e.(*pipeline.Start); ok {
+					x.queued.Add(1)
+				}
+			}
+		}}
 	x.group.Go(func() error { return r.Run(x.ctx) })
 	x.send(name, &pipeline.Reconfigure{
 		Settings: pipeline.Settings{Name: name, Manager: pipeline.Independent, AllowOtherConnections: true},
@@ -208,13 +226,31 @@ func (x *bench) enqueue(pipe string, n int) {
 	x.send(pipe, &pipeline.Trigger{Event: event.Event{ID: fmt.Sprint(n), Type: "patchset-created", Project: benchProject}, Key: c.Key(), Changes: []*change.Change{c}, Match: true})
 }
 
-func (x *bench) wait(builds int64) {
+// wait waits until so many were counted.
+func (x *bench) wait(what string, n *atomic.Int64, want int64) {
 	x.b.Helper()
-	for end := time.Now().Add(5 * time.Minute); x.ended.Load() < builds; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Minute); n.Load() < want; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) || x.ctx.Err() != nil {
-			x.b.Fatalf("%d of %d builds in five minutes", x.ended.Load(), builds)
+			x.b.Fatalf("%s: %d of %d in ten minutes", what, n.Load(), want)
 		}
 	}
+}
+
+// revision is the store's: how many entries its log has got, give or take those that wrote nothing.
+func (x *bench) revision() int64 {
+	r, err := x.store.KV().Range(x.ctx, kv.Query{Key: "/meta/format"})
+	if err != nil {
+		x.b.Fatal(err)
+	}
+	return r.Rev
+}
+
+// heap is the memory that is in use, without garbage.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // processor is the time that this process has spent on processors: what a figure is worth on a busy machine.
@@ -229,36 +265,48 @@ func percentile(d []time.Duration, p int) time.Duration {
 	return d[min(len(d)-1, len(d)*p/100)]
 }
 
-// BenchmarkDispatch: 10,000 jobs of 500 changes in 50 pipelines wait at once; eight executors do nothing.
+// BenchmarkDispatch: jobs of changes in 50 pipelines wait, 20 of each change; then eight executors take them and do
+// nothing. What is measured begins when all wait, but for what is told of an item: its memory while its jobs wait,
+// and all that is written from its event to its end.
 func BenchmarkDispatch(b *testing.B) {
 	for _, where := range []string{"memory", "embedded", "three"} {
-		b.Run(where, func(b *testing.B) {
-			const pipelines, items, jobs = 50, 500, 20
-			x := newBench(b, where, pipelines, jobs, 8)
-			time.Sleep(500 * time.Millisecond) // the layouts
-			var before, after runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&before)
-			written := x.written.Load()
-			began, cpu := time.Now(), processor()
-			for i := range items {
-				x.enqueue(fmt.Sprint("p", i%pipelines), i+1)
-			}
-			x.wait(items * jobs / 4)
-			quarter := time.Now()
-			x.wait(items * jobs * 3 / 4)
-			late := time.Now()
-			x.wait(items * jobs)
-			took := time.Since(began)
-			runtime.ReadMemStats(&after)
-			b.ReportMetric(float64(items*jobs)/took.Seconds(), "dispatches/s")
-			b.ReportMetric(float64(items*jobs/2)/late.Sub(quarter).Seconds(), "dispatches/s-in-the-middle")
-			b.ReportMetric(float64((processor()-cpu).Microseconds())/(items*jobs), "CPU-µs/dispatch")
-			b.ReportMetric(float64(x.written.Load()-written)/items, "written-B/item")
-			b.ReportMetric(float64(after.HeapInuse-min(before.HeapInuse, after.HeapInuse))/items, "heap-B/item")
-			b.ReportMetric(0, "ns/op")
-		})
+		for _, queued := range []int{2000, 10000, 30000} {
+			b.Run(fmt.Sprintf("%s/queued=%d", where, queued), func(b *testing.B) { benchDispatch(b, where, queued) })
+		}
 	}
+}
+
+func benchDispatch(b *testing.B, where string, queued int) {
+	const pipelines, jobs = 50, 20
+	items := queued / jobs
+	x := newBench(b, where, pipelines, jobs, 8)
+	x.closed.Store(true)
+	time.Sleep(500 * time.Millisecond) // the layouts
+	before, written := heap(), x.written.Load()
+	for i := range items {
+		x.enqueue(fmt.Sprint("p", i%pipelines), i+1)
+	}
+	x.wait("jobs wait", &x.queued, int64(queued))
+	memory := heap() - before
+
+	commits, revision := x.commits.Load(), x.revision()
+	began, cpu := time.Now(), processor()
+	x.closed.Store(false)
+	x.wait("builds ended", &x.ended, int64(queued/2))
+	half := time.Now()
+	x.wait("builds ended", &x.ended, int64(queued))
+	took := time.Since(began)
+
+	per := func(n int64, of int) float64 { return float64(n) / float64(of) }
+	b.ReportMetric(float64(queued)/took.Seconds(), "dispatches/s")
+	b.ReportMetric(float64(queued)/2/half.Sub(began).Seconds(), "first-half/s")
+	b.ReportMetric(float64(queued)/2/(took-half.Sub(began)).Seconds(), "second-half/s")
+	b.ReportMetric(per((processor()-cpu).Microseconds(), queued), "CPU-µs/dispatch")
+	b.ReportMetric(per(x.commits.Load()-commits, queued), "txns/dispatch")
+	b.ReportMetric(per(x.revision()-revision, queued), "revisions/dispatch")
+	b.ReportMetric(per(x.written.Load()-written, items), "written-B/item")
+	b.ReportMetric(per(memory, items), "heap-B/item")
+	b.ReportMetric(0, "ns/op")
 }
 
 // BenchmarkEventToDispatch: 50 busy pipelines get 50 events a second, each with two jobs.
@@ -274,7 +322,7 @@ func BenchmarkEventToDispatch(b *testing.B) {
 				<-tick.C
 				x.enqueue(fmt.Sprint("p", i%pipelines), i+1)
 			}
-			x.wait(events * jobs)
+			x.wait("builds ended", &x.ended, events*jobs)
 			x.mu.Lock()
 			defer x.mu.Unlock()
 			b.ReportMetric(float64(percentile(x.waits, 50).Microseconds())/1000, "p50-ms")
