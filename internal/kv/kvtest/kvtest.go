@@ -51,6 +51,7 @@ func Run(t *testing.T, newStore func(t testing.TB) kv.Store) {
 		{"Watch/ManyEndAtOnce", testWatchManyEnd},
 		{"Watch/MirrorsConcurrentWrites", testWatchMirror},
 		{"Compact", testCompact},
+		{"Lease/OfKey", testLeaseOfKey},
 		{"Lease/Expires", testLeaseExpires},
 		{"Lease/KeptAlive", testLeaseKeptAlive},
 		{"Lease/Revoke", testLeaseRevoke},
