@@ -24,6 +24,7 @@ func (s *Store) readFormat(ctx context.Context) (kv.KV, error) {
 		return e, fmt.Errorf("the data are of format %s, this gozer knows formats up to %d; "+
 			"start the newer gozer, or another data folder: %w", e.Value, s.format, ErrFormat)
 	}
+	s.written.Store(int64(got))
 	return e, nil
 }
 

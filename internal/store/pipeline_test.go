@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -334,5 +335,64 @@ func TestLongPipeline(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What the builds of a buildset have in common is kept once, and is there when a request is decoded.
+func TestBuildsShare(t *testing.T) {
+	for format, want := range map[int]int{1: 0, 2: 1} {
+		m := memkv.New(memkv.Config{})
+		defer m.Close()
+		s, err := store.Open(t.Context(), store.Config{KV: m, Format: format})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var effects []pipeline.Effect
+		var starts []*pipeline.Start
+		for i := range 20 {
+			e := &pipeline.Start{Buildset: "bs", Build: pipeline.BuildID(fmt.Sprint("build-", i)), Job: &job.Job{Name: fmt.Sprint("job-", i)},
+				Merge: &pipeline.MergeResult{RepoState: "state"}}
+			for n := range 50 {
+				e.Changes = append(e.Changes, &change.Change{Number: fmt.Sprint(n), Message: strings.Repeat("words ", 100)})
+				e.Operations = append(e.Operations, &pipeline.MergeOp{Number: fmt.Sprint(n)})
+			}
+			starts, effects = append(starts, e), append(effects, e)
+		}
+		ops, _, err := s.EffectOps(t.Context(), "t", "gate", time.Unix(0, 0), effects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Write(t.Context(), store.Fence{}, ops...); err != nil {
+			t.Fatal(err)
+		}
+		bytes := 0
+		for _, o := range ops {
+			bytes += len(o.Value)
+		}
+		if format == 2 && bytes > 20_000 {
+			t.Errorf("20 requests have %d bytes", bytes)
+		}
+		blobs, err := m.Range(t.Context(), kv.Query{Prefix: "/blob/"})
+		if err != nil || len(blobs.KVs) != want {
+			t.Errorf("format %d: %d blobs, %v, want %d", format, len(blobs.KVs), err, want)
+		}
+		all, err := store.Records[store.Request](s, store.RequestPrefix(store.KindBuild)).List(t.Context())
+		if err != nil || len(all) != len(starts) {
+			t.Fatal(len(all), err)
+		}
+		for _, r := range all {
+			task, err := s.Take(t.Context(), noLease{}, "me", r)
+			if err != nil || task == nil {
+				t.Fatal(task, err)
+			}
+			var got pipeline.Start
+			if err := task.Decode(t.Context(), &got); err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(starts, func(e *pipeline.Start) bool { return e.Build == got.Build })
+			if d := cmp.Diff(starts[i], &got, cmpopts.EquateEmpty()); d != "" {
+				t.Errorf("format %d: decoded otherwise (-want +got):\n%s", format, d)
+			}
+		}
 	}
 }

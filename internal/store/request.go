@@ -52,6 +52,8 @@ type Request struct {
 	By    string          `json:"by,omitempty"`
 	Body  json.RawMessage `json:"body,omitempty"`
 	Blob  string          `json:"blob,omitempty"`
+	// Shared is a blob with a part of the body that other requests have, too.
+	Shared string `json:"shared,omitempty"`
 	// Reply: the answer is a record under ReplyKey, for a caller that waits (Call).
 	Reply bool `json:"reply,omitempty"`
 }
@@ -92,7 +94,9 @@ func SignalOp(kind, id, name, value string) kv.Op {
 // other pipelines, or to the tenant (Emit, Supersede, Released), are left to the scheduler, who knows
 // the layout: they are returned as rest.
 func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Time, effects []pipeline.Effect) (ops []kv.Op, rest []pipeline.Effect, err error) {
+	known := sharers{}
 	for i, e := range effects {
+		var body any = e
 		r := Request{Tenant: tenant, Pipeline: pipe, Made: now, Order: i}
 		switch e := e.(type) {
 		case *pipeline.Merge:
@@ -105,6 +109,9 @@ func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Tim
 			r.Kind, r.ID, r.Priority = KindNodes, e.Request, e.Priority
 		case *pipeline.Start:
 			r.Kind, r.ID, r.Priority, r.Event, r.Nodes = KindBuild, string(e.Build), e.Priority, e.Event.ID, e.Nodes
+			if body, r.Shared, err = s.share(ctx, known, e); err != nil {
+				return nil, nil, err
+			}
 		case *pipeline.Report:
 			r.Kind, r.ID, r.Event = KindReport, e.ID, e.Event.ID
 			for _, c := range e.Changes { // a change is told that it starts before it is told how it ended
@@ -139,7 +146,7 @@ func (s *Store) EffectOps(ctx context.Context, tenant, pipe string, now time.Tim
 			rest = append(rest, e)
 			continue
 		}
-		op, err := s.RequestOp(ctx, r, e)
+		op, err := s.RequestOp(ctx, r, body)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -17,6 +17,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/kv"
@@ -62,6 +63,7 @@ type Store struct {
 	log           *slog.Logger
 	host, version string
 	format        int
+	written       atomic.Int64 // the format of the data, as read last: it never goes down
 
 	random io.Reader
 	sleep  func(context.Context, time.Duration)

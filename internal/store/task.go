@@ -77,6 +77,11 @@ func (t *Task) Decode(ctx context.Context, body any) error {
 	if err := json.Unmarshal(b, body); err != nil {
 		return fmt.Errorf("decode %s request %s: %w", t.Request.Kind, t.Request.ID, err)
 	}
+	if t.Request.Shared != "" {
+		if err := t.s.JSON(ctx, t.Request.Shared, body); err != nil {
+			return fmt.Errorf("decode what %s request %s shares: %w", t.Request.Kind, t.Request.ID, err)
+		}
+	}
 	return nil
 }
 
