@@ -60,7 +60,7 @@ Exits with 0 where there is no error, 1 where there is, 2 where the check could 
 		for _, t := range s.Tenants {
 			found := slices.Concat(t.Elsewhere, t.Layout.Problems)
 			if len(t.Elsewhere) == 0 && len(t.Missing) == 0 {
-				found = append(found, t.Layout.UnknownPipelines()...)
+				found = append(found, t.Layout.Remarks()...)
 			}
 			if !noGraphs {
 				graphs, err := graphProblems(cmd, t)

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"strings"
+
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
@@ -179,6 +181,9 @@ type Project struct {
 	Pipelines     []ProjectPipeline
 }
 
+// Regular tells whether the name is a regular expression of projects.
+func (p *Project) Regular() bool { return strings.HasPrefix(p.Name, "^") }
+
 // Pipeline finds the section of a pipeline; nil where there is none.
 func (p *Project) Pipeline(name string) *ProjectPipeline {
 	for i := range p.Pipelines {
@@ -297,6 +302,6 @@ type Content struct {
 	Sections      []*Section
 	Providers     []*Provider
 
-	problems []Problem
-	lines    []string
+	problems, remarks []Problem
+	lines             []string
 }

@@ -54,9 +54,15 @@ func Parse(src Source, data []byte, opts Options) *File {
 func (c *Content) At(src Source) *File { return &File{Source: src, Content: c} }
 
 // Problems are what was found wrong with the text itself, in its order.
-func (f *File) Problems() []Problem {
-	out := make([]Problem, len(f.problems))
-	for i, p := range f.problems {
+func (f *File) Problems() []Problem { return f.in(f.problems) }
+
+// Remarks are warnings about what Zuul takes without a word. They are for whoever proposes or checks a file, and no
+// part of what is wrong with a tenant.
+func (f *File) Remarks() []Problem { return f.in(f.remarks) }
+
+func (f *File) in(list []Problem) []Problem {
+	out := make([]Problem, len(list))
+	for i, p := range list {
 		out[i] = p.In(f.Source)
 	}
 	return out
@@ -81,7 +87,7 @@ func ParseContent(data []byte, opts Options) *Content {
 	if root != nil {
 		r.document(c, root)
 	}
-	c.problems = r.finish()
+	c.problems, c.remarks = r.finish(), r.remarks
 	return c
 }
 

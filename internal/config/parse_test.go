@@ -183,7 +183,7 @@ func TestTenants(t *testing.T) {
 		classes[p.Name] = strings.Join(p.Classes, " ")
 	}
 	want := map[string]string{"config": "job pipeline", "a": "job semaphore project secret project-template nodeset queue",
-		"b": "semaphore project secret project-template nodeset queue", "c": "job", "d": "job", "e": ""}
+		"b": "semaphore project secret project-template nodeset queue", "c": "job", "d": "job nodeset", "e": ""}
 	if d := cmp.Diff(want, classes); d != "" {
 		t.Error(d)
 	}

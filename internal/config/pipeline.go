@@ -195,10 +195,11 @@ func (r *reader) reporters(p *Pipeline, v *node) []pipeline.Reporter {
 	return out
 }
 
-// timerFields checks a timer's time: five fields of cron, then seconds and jitter.
+// timerFields checks a timer's time: five fields of cron, then seconds and jitter. One that cannot be read is no error:
+// Zuul loads it as well.
 func (r *reader) timerFields(s string) {
 	if _, err := event.ParseSchedule(s); err != nil {
 		r.hint("fields: minute, hour, day, month, day of week (Monday is 0); they may be followed by seconds and by jitter in seconds")
-		r.fail(NameSyntax, "%v", err)
+		r.remark(NameTimer, "%v; this time never comes", err)
 	}
 }

@@ -46,8 +46,7 @@ const (
 	NameMultipleConfigs       = "Multiple Project Configurations"
 	NameDuplicateDefinition   = "Duplicate Definition"
 	NameJobGraph              = "Job Graph Error"
-	NameTriggerForbidden      = "Trigger Forbidden"
-	NameReporterForbidden     = "Reporter Forbidden"
+	NameTimer                 = "Timer"              // a remark
 	NamePipelineNotFound      = "Pipeline Not Found" // a warning of `gozer config check` only
 	NameSecretDecryption      = "Secret Decryption Failed"
 	NameConfigProjectUnmerged = "Unmerged Config Project"

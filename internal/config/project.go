@@ -32,7 +32,7 @@ func (r *reader) project(v *node) *Project {
 	p := &Project{}
 	p.header(v)
 	read(r, p, v, projectAttrs, func(q pair) { r.projectPipeline(p, q, projectAttrs) })
-	if len(p.Name) > 0 && p.Name[0] == '^' {
+	if p.Regular() {
 		r.at = p.At("name")
 		if c, err := change.Compile(p.Name, false); err != nil {
 			r.fail(NameSyntax, "the regular expression %q is invalid: %v", p.Name, err)

@@ -16,6 +16,8 @@ type reader struct {
 	opts     *Options
 	lines    []string
 	problems []Problem
+	// remarks are warnings that the file may well have and load.
+	remarks []Problem
 	// errors counts the problems that make the present object unusable.
 	errors int
 	// untold counts the problems beyond maxProblems.
@@ -35,6 +37,14 @@ func (r *reader) warn(name, format string, args ...any) {
 	r.report(Warning, name, fmt.Sprintf(format, args...))
 }
 
+// remark tells of what Zuul takes without a word, although nobody can want it.
+func (r *reader) remark(name, format string, args ...any) {
+	if len(r.remarks) < maxProblems {
+		r.remarks = append(r.remarks, r.problem(Warning, name, fmt.Sprintf(format, args...)))
+	}
+	r.nextHint = ""
+}
+
 // hint is added to the problem that is reported next.
 func (r *reader) hint(s string) { r.nextHint = s }
 
@@ -50,10 +60,14 @@ func (r *reader) report(sev Severity, name, short string) {
 		r.nextHint = ""
 		return
 	}
-	r.problems = append(r.problems, Problem{Severity: sev, Name: name, Object: r.object, Declared: r.declared,
-		Line: r.at.Line, EndLine: r.at.EndLine, Column: r.at.Column,
-		Short: short, Hint: r.nextHint, Snippet: snippet(r.lines, r.at)})
+	r.problems = append(r.problems, r.problem(sev, name, short))
 	r.nextHint = ""
+}
+
+func (r *reader) problem(sev Severity, name, short string) Problem {
+	return Problem{Severity: sev, Name: name, Object: r.object, Declared: r.declared,
+		Line: r.at.Line, EndLine: r.at.EndLine, Column: r.at.Column,
+		Short: short, Hint: r.nextHint, Snippet: snippet(r.lines, r.at)}
 }
 
 // finish gives the problems in the order of the file, and tells of those that were not told.

@@ -106,7 +106,9 @@ type TenantProject struct {
 	Span       Span
 	// Classes are the kinds of declarations that are loaded (pragma always is); empty: no
 	// configuration is read from the project.
-	Classes               []string
+	Classes []string
+	// NoPipelines: pipelines are excluded by name, so nobody is told of those in an untrusted project.
+	NoPipelines           bool
 	Shadow                []string
 	ExcludeUnprotected    Setting[bool]
 	ExcludeLocked         Setting[bool]
@@ -404,21 +406,15 @@ func (r *reader) group(t *Tenant, connection string, trusted bool, v *node, oute
 	r.projects(t, connection, trusted, members, narrow(trusted, outer, include, included, exclude))
 }
 
-// narrow is what of the classes outer remains: include replaces, but never beyond an enclosing group,
-// and exclude subtracts.
+// narrow is what becomes of the classes outer (nil: the default ones): include replaces them, also those of an
+// enclosing group, and exclude subtracts.
 func narrow(trusted bool, outer, include []string, included bool, exclude []string) []string {
 	out := outer
-	if out == nil {
+	switch {
+	case included:
+		out = include
+	case out == nil:
 		out = defaultClasses(trusted)
-	}
-	if included {
-		kept := []string{}
-		for _, c := range include {
-			if outer == nil || slices.Contains(outer, c) {
-				kept = append(kept, c)
-			}
-		}
-		out = kept
 	}
 	return slices.DeleteFunc(slices.Clone(out), func(c string) bool {
 		return slices.Contains(exclude, c) || !trusted && c == "pipeline"
@@ -476,6 +472,7 @@ func (r *reader) tenantProject(connection, name string, trusted bool, at, v *nod
 		read(r, p, v, table, nil)
 	}
 	p.Classes = narrow(trusted, outer, include, included, exclude)
+	p.NoPipelines = slices.Contains(exclude, "pipeline")
 	return p
 }
 

@@ -86,8 +86,11 @@ func (v *Variant) touches() string {
 			return a.Name
 		}
 	}
-	if !v.Attached {
+	switch {
+	case !v.Attached:
 		return "roles"
+	case len(v.Secrets.Value) > 0 && !v.File.Source.Trusted: // they limit the job to its project, after review
+		return "secrets"
 	}
 	return ""
 }
@@ -553,16 +556,24 @@ func (f *frozen) hash() string {
 	j.ID, j.Refs, j.Path, j.Hash, j.Description = "", nil, nil, "", ""
 	j.PreRun, j.Run, j.PostRun = pathless(j.PreRun), pathless(j.Run), pathless(j.PostRun)
 	return sum(struct {
-		Job   *job.Job
-		Deps  []config.Dependency
-		Match bool
-	}{&j, f.deps, f.matchConfig})
+		Job                           *job.Job
+		Deps                          []config.Dependency
+		Match                         bool
+		Final, Abstract, Intermediate bool `json:",omitempty"`
+		Protected                     bool `json:",omitempty"`
+	}{&j, f.deps, f.matchConfig, f.final, f.abstract, f.intermediate, f.protectedBy != nil})
 }
 
+// pathless are playbooks without the file that declares them and without what their secrets hold: neither makes them
+// others.
 func pathless(books []job.Playbook) []job.Playbook {
 	out := slices.Clone(books)
 	for i := range out {
 		out[i].Source.Path = ""
+		out[i].Secrets = slices.Clone(out[i].Secrets)
+		for k := range out[i].Secrets {
+			out[i].Secrets[k].Data = nil
+		}
 	}
 	return out
 }

@@ -15,11 +15,11 @@ import (
 
 // New assembles the layout of a tenant. It never fails: what is wrong is told by Problems, and the
 // rest works.
-func New(in Input) *Layout { return assemble(in, nil) }
+func New(in Input) *Layout { return assemble(in, nil, true) }
 
 // assemble makes a static layout, or, given the live one, a speculative layout that shares the
-// pipelines of it.
-func assemble(in Input, live *Layout) *Layout {
+// pipelines of it. Pipelines: those that are declared are looked at, although only a static layout takes them.
+func assemble(in Input, live *Layout, pipelines bool) *Layout {
 	l := &Layout{in: in, tenant: in.Tenant, live: live, Name: in.Tenant.Name,
 		names:      make(map[string]*project, 2*len(in.Projects)),
 		jobs:       make(map[string]*definitions, expected(live)),
@@ -34,12 +34,14 @@ func assemble(in Input, live *Layout) *Layout {
 	l.ID = identity(in, live)
 	for i := range in.Projects {
 		l.addProject(&in.Projects[i])
+		l.unreachable(&in.Projects[i])
 	}
 	files := l.files()
 	l.fileProblems(files)
-	if live == nil {
+	if pipelines {
 		l.addPipelines(files)
-	} else {
+	}
+	if live != nil {
 		l.Pipelines = live.Pipelines
 	}
 	l.addProviderObjects(files)
@@ -51,7 +53,7 @@ func assemble(in Input, live *Layout) *Layout {
 	l.checkNodesets(files)
 	l.checkJobs()
 	each(l, files, "project-template", func(f *placed) []*config.Project { return f.Templates }, l.addTemplate)
-	each(l, files, "project", func(f *placed) []*config.Project { return f.Projects }, l.addStanza)
+	l.addStanzas(files)
 	l.settleProjects()
 	return l
 }
@@ -109,6 +111,18 @@ func (l *Layout) addProject(in *ProjectInput) {
 	}
 }
 
+// unreachable tells of a project that its forge does not show.
+func (l *Layout) unreachable(in *ProjectInput) {
+	if in.Unreachable == "" {
+		return
+	}
+	p := config.Problem{Severity: config.Error, Name: config.NameUnknown, Source: job.Source{Project: in.Project},
+		Short: fmt.Sprintf("Zuul encountered an error while accessing the repo %s", in.Project.Name),
+		Hint:  "create the project at its forge, let the forge's account read it, or take it out of the tenant file"}
+	p.Text = fmt.Sprintf("%s.  The error was:\n\n  %s\n\n  %s", p.Short, in.Unreachable, p.Hint)
+	l.Problems = append(l.Problems, p)
+}
+
 // ordered are the branches as they are loaded: the default branch first, the others by name.
 func ordered(in *ProjectInput) []BranchInput {
 	def := cmp.Or(in.DefaultBranch, "master")
@@ -152,9 +166,15 @@ func (l *Layout) files() []placed {
 	return out
 }
 
+// warnIgnored tells of configuration that another place hides. It is no problem of a speculative layout: Zuul does not look
+// for it there.
 func (l *Layout) warnIgnored(p *project, b BranchInput) {
+	told := &l.Problems
+	if l.live != nil {
+		told = &l.remarks
+	}
 	for _, path := range b.Ignored {
-		l.Problems = append(l.Problems, config.Problem{Severity: config.Warning, Name: config.NameMultipleConfigs,
+		*told = append(*told, config.Problem{Severity: config.Warning, Name: config.NameMultipleConfigs,
 			Short: fmt.Sprintf("Configuration in %s is ignored, because the branch is already configured in %s", path, first(b.Files)),
 		}.In(config.Source{Project: p.in.Project, Branch: b.Name, Path: path, Trusted: p.options.Trusted}))
 	}
@@ -191,12 +211,20 @@ func (f *placed) impliedBranches() []change.Pattern {
 // projects that may not have pipelines.
 func (l *Layout) fileProblems(files []placed) {
 	for _, f := range files {
+		concerns := func(p config.Problem) bool {
+			return p.Object == "" || f.project.options.Loads(p.Object) || !slices.Contains(config.Kinds(), p.Object)
+		}
 		for _, p := range f.File.Problems() {
-			if p.Object == "" || f.project.options.Loads(p.Object) || !slices.Contains(config.Kinds(), p.Object) {
+			if concerns(p) {
 				l.Problems = append(l.Problems, p)
 			}
 		}
-		if f.project.options.Trusted {
+		for _, p := range f.File.Remarks() {
+			if concerns(p) {
+				l.remarks = append(l.remarks, p)
+			}
+		}
+		if f.project.options.Trusted || f.project.options.NoPipelines {
 			continue
 		}
 		for _, at := range f.PipelineSpans {
@@ -274,7 +302,7 @@ func identity(in Input, live *Layout) string {
 }
 
 func (p *ProjectInput) appendIdentity(b []byte) []byte {
-	b = appendStrings(b, "\x00project", p.Project.Canonical(), p.Project.Connection, p.DefaultBranch, p.MergeMode, p.Driver)
+	b = appendStrings(b, "\x00project", p.Project.Canonical(), p.Project.Connection, p.DefaultBranch, p.MergeMode, p.Driver, p.Unreachable)
 	b = appendStrings(b, p.MergeModes...)
 	if p.ExcludeUnprotected {
 		b = append(b, 'x')
@@ -284,7 +312,7 @@ func (p *ProjectInput) appendIdentity(b []byte) []byte {
 			o.ExtraConfigPaths, o.ConfigureProjects, {o.LoadBranch}} {
 			b = append(appendStrings(b, list...), 1)
 		}
-		b = append(b, flags(o.Trusted, o.ImpliedBranchMatchers.Set, o.ImpliedBranchMatchers.Value))
+		b = append(b, flags(o.Trusted, o.ImpliedBranchMatchers.Set, o.ImpliedBranchMatchers.Value, o.NoPipelines))
 	}
 	for _, br := range ordered(p) {
 		b = appendStrings(b, "\x00branch", br.Name)

@@ -32,8 +32,7 @@ func sameNodeset(a, b *config.Nodeset) bool {
 	})
 }
 
-// checkLabels holds the tenant's rules about labels and numbers of nodes against one nodeset and the
-// inline ones among its alternatives.
+// checkLabels holds the tenant's rules about labels against one nodeset and the inline ones among its alternatives.
 func (l *Layout) checkLabels(f *placed, kind, name string, n *config.Nodeset) bool {
 	ok := true
 	for i, node := range n.Nodes {
@@ -42,11 +41,6 @@ func (l *Layout) checkLabels(f *placed, kind, name string, n *config.Nodeset) bo
 				"Label named %q is not part of the allowed labels (%s) for this tenant", node.Label, allowed(l.tenant))
 			ok = false
 		}
-	}
-	if most := l.tenant.MaxNodesPerJob; most >= 0 && len(n.Nodes) > most {
-		l.report(f.File, kind, name, n.At("nodes"), config.NameMaxNodes,
-			"The nodeset has %d nodes, which exceeds tenant max-nodes-per-job %d", len(n.Nodes), most)
-		ok = false
 	}
 	for _, a := range n.Alternatives {
 		if a.Inline != nil && !l.checkLabels(f, kind, name, a.Inline) {
@@ -64,8 +58,16 @@ func allowed(t *config.Tenant) string {
 		}
 		out += p.Regex
 	}
-	for _, p := range t.DisallowedLabels {
-		out += " not " + p.Regex
+	for i, p := range t.DisallowedLabels {
+		switch {
+		case i > 0:
+			out += ", "
+		case out != "":
+			out += " and not "
+		default:
+			out += "not "
+		}
+		out += p.Regex
 	}
 	return out
 }
@@ -404,12 +406,26 @@ func (v *Variant) onBranch() (branch string, plain bool) {
 
 func (l *Layout) checkReferences(v *Variant, kind string) {
 	if v.Nodeset.Set {
-		if _, err := l.flatten(v.Nodeset.Value, nil); err != nil {
+		all, err := l.flatten(v.Nodeset.Value, nil)
+		if err != nil {
 			l.reportHint(v.File, kind, stanzaName(kind, v.Job), v.At("nodeset"), err.name, err.hint, "%s", err.text)
 		}
+		l.checkNodes(v, kind, all)
 	}
 	for _, d := range v.Dependencies.Value {
 		l.checkJobName(v, kind, "dependencies", d.Name)
+	}
+}
+
+// checkNodes holds the tenant's bound of nodes against the nodesets of a job.
+func (l *Layout) checkNodes(v *Variant, kind string, all []job.Nodeset) {
+	most := l.tenant.MaxNodesPerJob
+	for _, n := range all {
+		if most >= 0 && len(n.Nodes) > most {
+			l.report(v.File, kind, stanzaName(kind, v.Job), v.At("nodeset"), config.NameMaxNodes,
+				"The job %q exceeds tenant max-nodes-per-job %d: it has %d nodes", v.Name, most, len(n.Nodes))
+			return
+		}
 	}
 }
 

@@ -76,7 +76,9 @@ func (l *Layout) Redo(in DynamicInput) Dynamic {
 	return Dynamic{Layout: l.speculate(in, false)}
 }
 
-// decide is the table of what is used and what blocks. Only problems that concern the item count.
+// decide is the table of what is used and what blocks. Only problems that concern the item count; what is wrong with
+// what would be used is told before what is wrong with the proposal for a config project. A proposal that is free of
+// any problem together with the config project is only too early.
 func (l *Layout) decide(trusted, untrusted *Layout, in DynamicInput) Dynamic {
 	var trustedProblems, problems []config.Problem
 	if trusted != nil {
@@ -86,13 +88,12 @@ func (l *Layout) decide(trusted, untrusted *Layout, in DynamicInput) Dynamic {
 		problems = l.relevant(untrusted, in)
 	}
 	switch {
-	case hasError(trustedProblems):
-		// The proposal for the config project is broken, with or without the rest.
-		return Dynamic{Problems: trustedProblems}
-	case hasError(problems) && trusted != nil:
+	case hasError(problems) && trusted != nil && len(trusted.Problems) == 0:
 		return Dynamic{Problems: append([]config.Problem{unmerged()}, problems...)}
 	case hasError(problems):
 		return Dynamic{Problems: problems}
+	case hasError(trustedProblems):
+		return Dynamic{Problems: trustedProblems}
 	case untrusted != nil:
 		return Dynamic{Layout: untrusted, Problems: problems}
 	}
@@ -125,14 +126,23 @@ func (l *Layout) relevant(made *Layout, in DynamicInput) []config.Problem {
 	var out []config.Problem
 	for i := range made.Problems {
 		p := &made.Problems[i]
-		own := slices.ContainsFunc(in.Changes, func(c *change.Change) bool {
-			return c.Project.Canonical() == p.Source.Project.Canonical() && c.Branch == p.Source.Branch
-		})
-		if own || !old[p.Identity()] {
+		if in.own(p) || !old[p.Identity()] {
+			out = append(out, *p)
+		}
+	}
+	for i := range made.remarks {
+		if p := &made.remarks[i]; in.own(p) {
 			out = append(out, *p)
 		}
 	}
 	return out
+}
+
+// own tells whether a problem is in a project-branch that the item changes.
+func (in *DynamicInput) own(p *config.Problem) bool {
+	return slices.ContainsFunc(in.Changes, func(c *change.Change) bool {
+		return c.Project.Canonical() == p.Source.Project.Canonical() && c.Branch == p.Source.Branch
+	})
 }
 
 // speculate assembles the layout with the proposed files in place: of all projects, or of the untrusted
@@ -156,7 +166,7 @@ func (l *Layout) speculate(d DynamicInput, withTrusted bool) *Layout {
 		}
 		in.Projects[i].Branches = replaced(in.Projects[i].Branches, p)
 	}
-	return assemble(in, l)
+	return assemble(in, l, withTrusted)
 }
 
 func replaced(branches []BranchInput, p Proposal) []BranchInput {

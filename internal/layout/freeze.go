@@ -44,7 +44,11 @@ func (l *Layout) Freeze(in FreezeInput) Frozen {
 
 // freeze gives the jobs of the graph also as they were frozen, in its order.
 func (l *Layout) freeze(in FreezeInput) (Frozen, []*candidate) {
-	z := &freezer{l: l, in: in}
+	return (&freezer{l: l, in: in}).run()
+}
+
+func (z *freezer) run() (Frozen, []*candidate) {
+	l, in := z.l, z.in
 	z.debugged()
 	settings := l.Pipeline(in.Pipeline)
 	postReview := settings != nil && settings.PostReview
@@ -81,6 +85,11 @@ type freezer struct {
 	in         FreezeInput
 	candidates []*candidate
 	remarks    *remarks
+	// everything: file matchers have no say.
+	everything bool
+	// before is the graph of the layout ahead, made when it is asked for.
+	before *freezer
+	broken bool // it cannot be made
 }
 
 // remarks tell people how the jobs were chosen. A nil *remarks takes none.
@@ -268,7 +277,7 @@ func (z *freezer) change(c *change.Change, s *section, postReview bool) *freezeE
 			continue
 		}
 		cand := &candidate{frozen: f, change: c}
-		cand.matches = f.matchesFiles(c) || z.altered(f, c)
+		cand.matches = z.everything || f.matchesFiles(c) || z.altered(f, c)
 		if !cand.matches {
 			z.remarks.add("  Job %s did not match the changed files", name)
 		}
@@ -382,7 +391,8 @@ func (w *collector) collect(name string, outer overrides, stack []string) (match
 	stack = append(slices.Clip(stack), name)
 	local := maps.Clone(outer)
 	for _, v := range d.variants {
-		ok := matchesBranch(v.Branches, w.change, w.override(v, local))
+		// What a variant overrides counts for its parents, not for its siblings.
+		ok := matchesBranch(v.Branches, w.change, w.override(v, outer))
 		w.say.variant("Job", v, w.change, ok)
 		if !ok {
 			continue
@@ -458,19 +468,22 @@ func anyMatch(ps []change.Pattern, s string) bool {
 }
 
 // altered tells whether the job differs from what it is in the layout ahead, and runs for that reason
-// although its file matchers fail. Where the old job cannot be frozen, they have the last word.
+// although its file matchers fail. Where the graph ahead cannot be made, they have the last word.
 func (z *freezer) altered(f *frozen, c *change.Change) bool {
 	ahead := z.in.Ahead
 	if !f.matchConfig || ahead == nil || ahead.ID == z.l.ID {
 		return false
 	}
-	s, ok := ahead.section(c, z.in.Pipeline)
-	if !ok || len(s.uses[f.Name]) == 0 {
-		return true
+	if z.before == nil {
+		in := z.in
+		in.Ahead = nil
+		z.before = &freezer{l: ahead, in: in, everything: true}
+		was, _ := z.before.run()
+		z.broken = len(was.Problems) > 0
 	}
-	old, err := ahead.freezeJob(c, f.Name, s, nil)
-	if err != nil {
+	if z.broken {
 		return false
 	}
+	old := z.before.find(f.Name, c)
 	return old == nil || old.Hash != f.Hash
 }

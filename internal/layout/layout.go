@@ -50,6 +50,8 @@ type ProjectInput struct {
 	Driver string
 	// ExcludeUnprotected: unprotected branches do not count (the option, or the tenant's).
 	ExcludeUnprotected bool
+	// Unreachable is why the forge shows nothing of the project; empty, where it does.
+	Unreachable string
 	// Branches are all that exist and are not excluded, in any order. Of a config project only the
 	// load branch has files.
 	Branches []BranchInput
@@ -71,6 +73,8 @@ type Layout struct {
 	Name string
 	// Problems are all that was found wrong, in load order.
 	Problems []config.Problem
+	// remarks are those of the files.
+	remarks []config.Problem
 	// Pipelines in the order of their definition. A dynamic layout has those of the live one.
 	Pipelines []pipeline.Settings
 
@@ -78,6 +82,8 @@ type Layout struct {
 	tenant   *config.Tenant
 	live     *Layout
 	projects []*project
+	// configured are those that some stanza configures, in the order of their first one.
+	configured []*project
 	// names finds projects by name and by canonical name; nil stands for an ambiguous name.
 	names map[string]*project
 
@@ -241,9 +247,9 @@ func (l *Layout) ConfigPaths(p change.Project) []string {
 	return nil
 }
 
-// hasBranch tells whether a branch exists in the project.
+// hasBranch tells whether the project has a branch that takes part statically.
 func (p *project) hasBranch(name string) bool {
-	return slices.ContainsFunc(p.branches, func(b BranchInput) bool { return b.Name == name })
+	return p.options.Includes(name) && slices.ContainsFunc(p.branches, func(b BranchInput) bool { return b.Name == name })
 }
 
 // builtin is the file of what needs no definition.

@@ -39,19 +39,19 @@ func (l *Layout) addPipelines(files []placed) {
 // checkConnections holds the tenant's rules about triggers and reporters.
 func (l *Layout) checkConnections(f *placed, p *config.Pipeline) bool {
 	ok := true
-	check := func(uses []config.ConnectionUse, allowed config.Setting[[]string], kind, name string) {
+	check := func(uses []config.ConnectionUse, allowed config.Setting[[]string], kind string) {
 		if !allowed.Set {
 			return
 		}
 		for _, u := range uses {
 			if !slices.Contains(allowed.Value, u.Connection) {
-				l.report(f.File, "pipeline", p.Name, u.Span, name, "Unknown connection named %q: the %ss that the tenant allows are %v", u.Connection, kind, allowed.Value)
+				l.report(f.File, "pipeline", p.Name, u.Span, config.NameUnknownConnection, "Unknown connection named %q: the %ss that the tenant allows are %v", u.Connection, kind, allowed.Value)
 				ok = false
 			}
 		}
 	}
-	check(p.Triggers, l.tenant.AllowedTriggers, "trigger", config.NameTriggerForbidden)
-	check(p.Reporters, l.tenant.AllowedReporters, "reporter", config.NameReporterForbidden)
+	check(p.Triggers, l.tenant.AllowedTriggers, "trigger")
+	check(p.Reporters, l.tenant.AllowedReporters, "reporter")
 	return ok
 }
 

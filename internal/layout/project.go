@@ -9,6 +9,32 @@ import (
 	"github.com/gozer-ci/gozer/internal/config"
 )
 
+// addStanzas takes the project stanzas in load order: those that name their project first, then, one regular
+// expression after the other, those for all projects that it matches.
+func (l *Layout) addStanzas(files []placed) {
+	type regular struct {
+		file   *placed
+		stanza *config.Project
+	}
+	var order []string
+	later := map[string][]regular{}
+	each(l, files, "project", func(f *placed) []*config.Project { return f.Projects }, func(f *placed, p *config.Project) {
+		if !p.Regular() {
+			l.addStanza(f, p)
+			return
+		}
+		if later[p.Name] == nil {
+			order = append(order, p.Name)
+		}
+		later[p.Name] = append(later[p.Name], regular{f, p})
+	})
+	for _, regex := range order {
+		for _, r := range later[regex] {
+			l.addStanza(r.file, r.stanza)
+		}
+	}
+}
+
 // addStanza gives a project stanza to the project, or, with a regular expression, to all the projects,
 // that it configures.
 func (l *Layout) addStanza(f *placed, p *config.Project) {
@@ -24,7 +50,7 @@ func (l *Layout) addStanza(f *placed, p *config.Project) {
 		t := l.templates[name]
 		if t == nil {
 			problem := f.File.Problem("project", p.Name, p.At("templates"), config.NameTemplateNotFound,
-				fmt.Sprintf("Project template %s not found", name))
+				fmt.Sprintf("The project template %q was not found", name))
 			if problem.Hint = config.Suggest(name, l.templateNames()); problem.Hint != "" {
 				problem = problem.In(f.Source)
 			}
@@ -39,6 +65,9 @@ func (l *Layout) addStanza(f *placed, p *config.Project) {
 	for _, target := range targets {
 		own := *st
 		own.branches = f.stanzaBranches(p, target)
+		if target.stanzas == nil {
+			l.configured = append(l.configured, target)
+		}
 		target.stanzas = append(target.stanzas, &own)
 	}
 }
@@ -74,7 +103,7 @@ func (l *Layout) targets(f *placed, p *config.Project) ([]*project, bool) {
 	switch {
 	case p.Name == "":
 		out = []*project{f.project}
-	case p.Name[0] == '^':
+	case p.Regular():
 		out = l.matching(p.Name)
 	default:
 		t := l.names[p.Name]
@@ -113,15 +142,20 @@ func (l *Layout) matching(regex string) []*project {
 	return out
 }
 
-// settleProjects finds the attributes of which the first value wins, and checks what stanzas and
-// templates refer to.
+// settleProjects finds the attributes of which the first value wins, and checks what stanzas and the templates that
+// they use refer to.
 func (l *Layout) settleProjects() {
 	checked := map[*config.Project]bool{}
-	for _, p := range l.projects {
+	for _, p := range l.configured {
 		if p.broken {
 			p.stanzas = nil
 		}
 		for _, st := range p.stanzas {
+			for _, t := range st.templates {
+				for _, v := range t.variants {
+					l.checkStanza(v, "project-template", checked)
+				}
+			}
 			l.checkStanza(st, "project", checked)
 			p.queue = cmp.Or(p.queue, st.Queue)
 			p.mergeMode = cmp.Or(p.mergeMode, st.MergeMode)
@@ -136,13 +170,10 @@ func (l *Layout) settleProjects() {
 				}
 			}
 		}
+	}
+	for _, p := range l.projects {
 		p.mergeMode = cmp.Or(p.mergeMode, p.in.MergeMode, driverMode(p.in.Driver))
 		p.defaultBranch = cmp.Or(p.defaultBranch, p.in.DefaultBranch, "master")
-	}
-	for _, t := range l.sortedTemplates() {
-		for _, st := range t.variants {
-			l.checkStanza(st, "project-template", checked)
-		}
 	}
 }
 

@@ -73,9 +73,13 @@ func (l *Layout) SectionJobs(s Section) []string {
 	return nil
 }
 
-// UnknownPipelines tells of the sections for pipelines that nothing defines, in warnings: their jobs never run, and
-// Zuul says nothing of it.
-func (l *Layout) UnknownPipelines() []config.Problem {
+// Remarks are warnings about what Zuul takes without a word: sections for pipelines that nothing defines, whose jobs
+// never run, and what single files have of that kind.
+func (l *Layout) Remarks() []config.Problem {
+	return append(slices.Clone(l.remarks), l.unknownPipelines()...)
+}
+
+func (l *Layout) unknownPipelines() []config.Problem {
 	names := make([]string, len(l.Pipelines))
 	for i := range l.Pipelines {
 		names[i] = l.Pipelines[i].Name

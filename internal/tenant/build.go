@@ -111,7 +111,7 @@ type reading struct {
 
 func (r *reading) project(ctx context.Context, x *config.TenantProject, ps *ProjectSources) (layout.ProjectInput, error) {
 	pi := layout.ProjectInput{Project: ps.Project, Options: x, DefaultBranch: ps.DefaultBranch, Driver: r.s.opts.Connections[ps.Project.Connection],
-		ExcludeUnprotected: x.ExcludeUnprotected.Or(r.tenant.ExcludeUnprotected)}
+		Unreachable: ps.Unreachable, ExcludeUnprotected: x.ExcludeUnprotected.Or(r.tenant.ExcludeUnprotected)}
 	for i := range ps.Branches {
 		b := &ps.Branches[i]
 		if !visible(r.tenant, x, b) {

@@ -150,6 +150,7 @@ func (s *Service) branches(ctx context.Context, src, old *Sources, scope Scope) 
 			switch {
 			case errors.Is(err, forge.ErrNotFound):
 				s.log.Warn("a project of the tenant is not at its forge", "project", p.Project.Canonical())
+				p.Unreachable = err.Error()
 				return nil
 			case err != nil && was != nil:
 				s.log.Warn("a forge does not tell its branches; those known are used", "project", p.Project.Canonical(), "error", err)

@@ -38,10 +38,12 @@ type Sources struct {
 
 // ProjectSources are those of one project, in the order of loading.
 type ProjectSources struct {
-	Project       change.Project  `json:"project"`
-	Trusted       bool            `json:"trusted,omitempty"`
-	DefaultBranch string          `json:"default_branch,omitempty"`
-	Branches      []BranchSources `json:"branches,omitempty"`
+	Project       change.Project `json:"project"`
+	Trusted       bool           `json:"trusted,omitempty"`
+	DefaultBranch string         `json:"default_branch,omitempty"`
+	// Unreachable is why the forge shows nothing of the project.
+	Unreachable string          `json:"unreachable,omitempty"`
+	Branches    []BranchSources `json:"branches,omitempty"`
 }
 
 // BranchSources are those of one branch. Files names the blob with the configuration files (text by path)
