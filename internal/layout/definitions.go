@@ -181,7 +181,6 @@ func (l *Layout) checkVariant(f *placed, kind string, j *config.Job) bool {
 			noProject("allowed-projects", name)
 		}
 	}
-	l.checkSecrets(f, kind, j)
 	return ok
 }
 
@@ -196,20 +195,21 @@ func stanzaName(kind string, j *config.Job) string {
 
 // checkSecrets tells of secrets that are not there or cannot be opened. The job stays: it cannot be frozen as long
 // as it names a secret that is not there.
-func (l *Layout) checkSecrets(f *placed, kind string, j *config.Job) {
+func (l *Layout) checkSecrets(v *Variant, kind string) {
+	j, f := v.Job, v.File
 	for _, s := range j.Secrets.Value {
 		d := l.secrets[s.Secret]
-		if d == nil || d.origin != f.project {
+		if d == nil || d.origin != v.project {
 			more := ""
 			if d != nil {
-				more = fmt.Sprintf(" in %s (the one of that name in %s is for jobs of that project only)", f.project.name, d.origin.name)
+				more = fmt.Sprintf(" in %s (the one of that name in %s is for jobs of that project only)", v.project.name, d.origin.name)
 			}
-			l.reportHint(f.File, kind, stanzaName(kind, j), j.At("secrets"), config.NameSecretNotFound, config.Suggest(s.Secret, l.secretsOf(f.project)),
+			l.reportHint(f, kind, stanzaName(kind, j), j.At("secrets"), config.NameSecretNotFound, config.Suggest(s.Secret, l.secretsOf(v.project)),
 				"The secret %q was not found%s", s.Secret, more)
 			continue
 		}
-		if why := l.in.Sealed[SecretID{f.project.canon, d.decl}]; why != "" {
-			l.reportHint(f.File, kind, stanzaName(kind, j), j.At("secrets"), config.NameSecretDecryption,
+		if why := l.in.Sealed[SecretID{v.project.canon, d.decl}]; why != "" {
+			l.reportHint(f, kind, stanzaName(kind, j), j.At("secrets"), config.NameSecretDecryption,
 				"encrypt it again with the project's present key (gozer secret encrypt), or import the key that it was encrypted with (gozer keys import)",
 				"The secret %q cannot be decrypted: %s", s.Secret, why)
 		}
@@ -405,6 +405,7 @@ func (v *Variant) onBranch() (branch string, plain bool) {
 }
 
 func (l *Layout) checkReferences(v *Variant, kind string) {
+	l.checkSecrets(v, kind)
 	if v.Nodeset.Set {
 		all, err := l.flatten(v.Nodeset.Value, nil)
 		if err != nil {

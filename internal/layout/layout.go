@@ -215,6 +215,16 @@ func (l *Layout) Trusted(p change.Project) bool {
 // Has tells whether the tenant has the project.
 func (l *Layout) Has(p change.Project) bool { return l.names[p.Canonical()] != nil }
 
+// Knows tells whether the layout was made with a branch of a project, or would not be made otherwise with it: the branch
+// takes no part.
+func (l *Layout) Knows(p change.Project, branch string) bool {
+	q := l.names[p.Canonical()]
+	if q == nil || len(q.options.Classes) == 0 || !q.options.Includes(branch) || q.options.Trusted && branch != q.options.LoadBranch {
+		return true
+	}
+	return q.hasBranch(branch)
+}
+
 // HasErrors tells whether some problem is an error.
 func (l *Layout) HasErrors() bool {
 	return slices.ContainsFunc(l.Problems, func(p config.Problem) bool { return p.Severity == config.Error })

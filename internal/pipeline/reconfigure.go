@@ -28,16 +28,16 @@ func (st *stepper) rehouse(old *Queue, removed bool) {
 	homes := map[ItemID]*Queue{}
 	var gone []*Item
 	var last *Queue
-	for _, id := range old.Items {
+	for i, id := range old.Items {
 		it := st.s.Items[id]
-		if removed || !st.known(it) {
+		if removed || !st.stays(it) {
 			gone = append(gone, it)
 			continue
 		}
 		st.thaw(it)
 		home := last
 		if last == nil || st.s.Settings.Manager != Independent {
-			home = st.home(it)
+			home = st.home(it, old.Items[i+1:])
 		}
 		last = home
 		if !slices.Contains(home.Items, id) {
@@ -54,8 +54,23 @@ func (st *stepper) rehouse(old *Queue, removed bool) {
 	}
 }
 
-// home is the queue that the item belongs to under the new layout.
-func (st *stepper) home(it *Item) *Queue { return st.queueFor(st.s.Changes[it.Changes[0]]) }
+// home is the queue that the item belongs to under the new layout. One that is being merged, but whose project left
+// the tenant, stays with whoever is behind it: they build on what comes of it.
+func (st *stepper) home(it *Item, behind []ItemID) *Queue {
+	if !st.known(it) {
+		for _, id := range behind {
+			if b := st.s.Items[id]; st.known(b) {
+				it = b
+				break
+			}
+		}
+	}
+	return st.queueFor(st.s.Changes[it.Changes[0]])
+}
+
+// stays tells whether the item has a place under the new layout, or must be waited for: what is being merged lands
+// or does not, whatever the tenant has.
+func (st *stepper) stays(it *Item) bool { return st.known(it) || it.Merging != "" }
 
 func (st *stepper) keptWindow(old, home *Queue) int {
 	switch st.s.Settings.Manager {

@@ -144,7 +144,7 @@ func (st *stepper) reported(in *Reported) {
 	it.Merging = ""
 	st.touch(it)
 	any := slices.ContainsFunc(it.Changes, func(k change.Key) bool { return in.Merged[k] })
-	if in.Moved && !any {
+	if in.Moved && !any && st.known(it) {
 		if it.Moved++; it.Moved <= maxMoved {
 			it.Buildset.Result = ""
 			st.reset(it)

@@ -30,6 +30,8 @@ type desk struct {
 	fence  store.Fence
 	record tenant.Record
 	recMod int64
+	// asked are the layouts for which the forge was asked for unknown branches.
+	asked map[branchOf]string
 
 	mu     sync.Mutex
 	layout *layout.Layout // read by the timers too
@@ -181,8 +183,29 @@ func (d *desk) affects(e *event.Event) (tenant.Scope, bool) {
 		if c := refChange(e); c.Kind == change.KindBranch {
 			return tenant.Scope{Project: e.Project, Branch: c.Branch, Moved: [2]string{e.OldRev, e.NewRev}}, true
 		}
+	case e.Branch != "" && !d.layout.Knows(e.Project, e.Branch):
+		return tenant.Scope{Project: e.Project}, d.news(branchOf{e.Project, e.Branch})
 	}
 	return tenant.Scope{}, false
+}
+
+// branchOf is a branch of a project.
+type branchOf struct {
+	project change.Project
+	branch  string
+}
+
+// news tells whether the forge was not yet asked, since there is the present layout, for a branch that the layout does
+// not know: one that the forge does not show would be asked for with each event.
+func (d *desk) news(b branchOf) bool {
+	if d.asked[b] == d.layout.ID {
+		return false
+	}
+	if d.asked == nil || len(d.asked) > 1000 {
+		d.asked = map[branchOf]string{}
+	}
+	d.asked[b] = d.layout.ID
+	return true
 }
 
 // handle finds the pipelines that an event concerns, and gives each what it must know.
