@@ -124,7 +124,7 @@ func (r *remarks) variant(kind string, v *Variant, c *change.Change, matched boo
 func (r remarks) leftOut() []string {
 	var out []string
 	for _, s := range r {
-		if strings.Contains(s, "did not match") || strings.Contains(s, "No matching") {
+		if strings.Contains(s, "did not match") || strings.Contains(s, "No matching") || strings.Contains(s, "is not defined") {
 			out = append(out, strings.TrimSpace(s))
 		}
 	}
@@ -378,11 +378,13 @@ type collector struct {
 }
 
 // collect adds the definitions of one name, each after those of its parent. Not matched: the name, or
-// an ancestor, has none that holds for the change.
+// an ancestor, has none that holds for the change, or none at all, which is an error of the layout and none of
+// the change.
 func (w *collector) collect(name string, outer overrides, stack []string) (matched bool, err *freezeError) {
 	d := w.l.jobs[name]
 	if d == nil || len(d.variants) == 0 {
-		return false, &freezeError{text: fmt.Sprintf("Job %s not defined", name)}
+		w.say.add("  Job %s is not defined", name)
+		return false, nil
 	}
 	if w.visited == nil {
 		w.visited = map[string]bool{}

@@ -151,7 +151,7 @@ func (z *freezer) name() {
 // resolve turns the names that a job depends on into edges of the graph.
 func (z *freezer) resolve(c *candidate) *freezeError {
 	for _, d := range c.deps {
-		if known := z.l.jobs[d.Name]; known == nil || len(known.variants) == 0 {
+		if known := z.l.jobs[d.Name]; d.Soft && (known == nil || len(known.variants) == 0) {
 			return &freezeError{c.attached, "dependencies", fmt.Sprintf("Job %s not defined, on which job %s depends", d.Name, c.Name)}
 		}
 		for _, ch := range c.changes() {

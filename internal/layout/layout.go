@@ -225,6 +225,22 @@ func (l *Layout) Knows(p change.Project, branch string) bool {
 	return q.hasBranch(branch)
 }
 
+// Reads tells whether what is proposed for a branch of a project may become configuration: of a config project only the
+// load branch does; of others those that take part, and the always-dynamic ones. One that is unknown where unprotected
+// branches are left out is unprotected.
+func (l *Layout) Reads(p change.Project, branch string) bool {
+	q := l.names[p.Canonical()]
+	switch {
+	case q == nil:
+		return false
+	case q.options.Trusted:
+		return branch == q.options.LoadBranch
+	case q.options.Dynamic(branch):
+		return true
+	}
+	return q.options.Includes(branch) && (!q.in.ExcludeUnprotected || q.hasBranch(branch))
+}
+
 // HasErrors tells whether some problem is an error.
 func (l *Layout) HasErrors() bool {
 	return slices.ContainsFunc(l.Problems, func(p config.Problem) bool { return p.Severity == config.Error })

@@ -92,10 +92,10 @@ func (s *Service) proposal(ctx context.Context, live *layout.Layout, blob string
 		return in, fmt.Errorf("read the proposed configuration: %w", err)
 	}
 	for _, f := range files {
-		x := live.Options(f.Project)
-		if x == nil || (x.Trusted && f.Branch != x.LoadBranch) || (!x.Trusted && !x.Includes(f.Branch) && !x.Dynamic(f.Branch)) {
+		if !live.Reads(f.Project, f.Branch) {
 			continue
 		}
+		x := live.Options(f.Project)
 		b := s.branch(x, f.Project, f.Branch, f.Files)
 		if err := s.sealed(ctx, f.Project, b.Files, in.Sealed); err != nil {
 			return in, err
