@@ -242,7 +242,7 @@ func (f *frozen) context(v *Variant) {
 			}
 		}
 	}
-	if v.Stanza {
+	if v.Granted {
 		f.ignoreAllowed = true
 	}
 }

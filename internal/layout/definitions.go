@@ -498,7 +498,7 @@ func (l *Layout) newStanza(f *placed, kind string, p *config.Project) (*stanza, 
 				ok = false
 			}
 			slab[k] = Variant{Job: j, File: f.File, project: f.project, Attached: true,
-				Stanza: !p.Template && f.Source.Trusted, Branches: branchesOf(j)}
+				Granted: f.Source.Trusted, Branches: branchesOf(j)}
 			st.uses[i][k] = &slab[k]
 		}
 	}

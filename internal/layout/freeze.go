@@ -218,7 +218,7 @@ func sameVariant(a, b *Variant) bool {
 	if a == b || a.Job == b.Job && a.File == b.File {
 		return true
 	}
-	if a.Name != b.Name || a.File.Source != b.File.Source || len(a.Attrs) != len(b.Attrs) || a.Stanza != b.Stanza {
+	if a.Name != b.Name || a.File.Source != b.File.Source || len(a.Attrs) != len(b.Attrs) || a.Granted != b.Granted {
 		return false
 	}
 	x, y := *a.Job, *b.Job

@@ -152,9 +152,9 @@ type Variant struct {
 	Branches []change.Pattern
 	// Attached: it stands in a project-pipeline, so it adds no role of its own.
 	Attached bool
-	// Stanza: it stands in a project stanza (not a template) of a config project, which may run jobs
+	// Granted: it stands in a project-pipeline of a config project (a stanza's or a template's), which may run jobs
 	// whatever their allowed-projects.
-	Stanza  bool
+	Granted bool
 	project *project
 }
 
