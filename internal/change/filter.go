@@ -30,6 +30,8 @@ type VoteFilter struct {
 	Label     string        `json:"label,omitempty"`
 	// Values are the accepted ones; empty accepts any.
 	Values []int `json:"values,omitempty"`
+	// Also is what the same vote must be, too.
+	Also []VoteFilter `json:"also,omitempty"`
 }
 
 // ReviewFilter asks for a GitHub-style review, see semantics 3.2.
@@ -172,7 +174,7 @@ func (v *VoteFilter) Match(x Vote, now time.Time) bool {
 		len(v.Values) > 0 && !slices.Contains(v.Values, x.Value):
 		return false
 	}
-	return true
+	return !slices.ContainsFunc(v.Also, func(a VoteFilter) bool { return !a.Match(x, now) })
 }
 
 // String is v as people write it.
@@ -196,6 +198,9 @@ func (v *VoteFilter) String() string {
 	}
 	if v.NewerThan > 0 {
 		parts = append(parts, "newer than "+v.NewerThan.String())
+	}
+	for i := range v.Also {
+		parts = append(parts, "and "+v.Also[i].String())
 	}
 	return strings.Join(parts, " ")
 }

@@ -83,31 +83,33 @@ func (r *reader) duration(v *node) time.Duration {
 	return time.Duration(n) * durationUnits[m[2]]
 }
 
-// votes reads entries of approvals: user, mail and age, and every other key a label.
+// votes reads entries of approvals: user, mail and age, and every other key a label. One vote must be all that
+// an entry says, so one with two labels is met by none.
 func (r *reader) votes(v *node) []change.VoteFilter {
 	var out []change.VoteFilter
 	for _, i := range items(v) {
-		base := change.VoteFilter{}
-		var labelled []change.VoteFilter
-		read(r, &base, i, attributes[change.VoteFilter]{
+		var f change.VoteFilter
+		var labels []change.VoteFilter
+		read(r, &f, i, attributes[change.VoteFilter]{
 			"username":   func(r *reader, f *change.VoteFilter, v *node) { f.User = r.pattern(v) },
 			"email":      func(r *reader, f *change.VoteFilter, v *node) { f.Email = r.pattern(v) },
 			"older-than": func(r *reader, f *change.VoteFilter, v *node) { f.OlderThan = r.duration(v) },
 			"newer-than": func(r *reader, f *change.VoteFilter, v *node) { f.NewerThan = r.duration(v) },
 		}, func(p pair) {
-			f := change.VoteFilter{Label: p.name}
+			l := change.VoteFilter{Label: p.name}
 			for _, n := range items(p.val) {
-				f.Values = append(f.Values, r.integer(n))
+				l.Values = append(l.Values, r.integer(n))
 			}
-			labelled = append(labelled, f)
+			labels = append(labels, l)
 		})
-		if len(labelled) == 0 {
-			labelled = []change.VoteFilter{{}}
+		if len(labels) > 0 {
+			f.Label, f.Values, f.Also = labels[0].Label, labels[0].Values, labels[1:]
 		}
-		for _, f := range labelled {
-			f.User, f.Email, f.OlderThan, f.NewerThan = base.User, base.Email, base.OlderThan, base.NewerThan
-			out = append(out, f)
+		if len(f.Also) > 0 {
+			r.hint("write one entry for each label")
+			r.warn(NameUnknown, "no vote is one for %s and one for %s", f.Label, f.Also[0].Label)
 		}
+		out = append(out, f)
 	}
 	return out
 }

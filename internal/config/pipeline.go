@@ -165,6 +165,7 @@ func (r *reader) requirements(p *Pipeline, v *node, reject bool) {
 			r.fail(NameUnknown, "the connection %q (driver %s) has no requirements", name, driver)
 			return
 		}
+		p.Settings.Connections = append(p.Settings.Connections, name)
 		for _, i := range items(v) {
 			f := change.Filter{Connection: name, Reject: reject}
 			d.require(r, &f, i)
@@ -181,6 +182,7 @@ func (r *reader) reporters(p *Pipeline, v *node) []pipeline.Reporter {
 			r.fail(NameUnknown, "the connection %q (driver %s) has no reporter", name, driver)
 			return
 		}
+		p.Settings.Connections = append(p.Settings.Connections, name)
 		for _, i := range items(v) {
 			rep := pipeline.Reporter{Connection: name, Driver: driver}
 			if i.kind == kindMap {

@@ -56,7 +56,7 @@ type Settings struct {
 	View *View `json:"view,omitempty"`
 	// Lock is what a buildset must hold to run jobs; nil where there is none.
 	Lock *Lock `json:"lock,omitempty"`
-	// Connections are all that the pipeline names in triggers.
+	// Connections are all that the pipeline names: in triggers, requirements and reporters.
 	Connections []string `json:"connections,omitempty"`
 }
 
