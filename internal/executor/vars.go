@@ -10,6 +10,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/ansible"
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/job"
+	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
 // object is a JSON object as variables have it.
@@ -131,13 +132,28 @@ func (b *build) zuul() object {
 	return v
 }
 
-// itemVars are refVars of one of zuul.items: the changes of a cycle tell that they belong together.
+// itemVars are refVars of one of zuul.items: the changes of a cycle, here or ahead, tell that they belong together.
 func (b *build) itemVars(c *change.Change) object {
 	v := refVars(c, b.s.Job.WorkspaceScheme)
-	if len(b.s.Own) > 1 && slices.Contains(b.s.Own, c.Key()) {
-		v["bundle_id"] = string(b.s.Item)
+	if item, ok := b.cycle(c.Key()); ok {
+		v["bundle_id"] = string(item)
 	}
 	return v
+}
+
+// cycle is the item of the change, where that has more than the one.
+func (b *build) cycle(k change.Key) (pipeline.ItemID, bool) {
+	if len(b.s.Own) > 1 && slices.Contains(b.s.Own, k) {
+		return b.s.Item, true
+	}
+	changes := map[pipeline.ItemID]int{}
+	var own pipeline.ItemID
+	for _, op := range b.s.Operations {
+		if changes[op.Item]++; op.Key == k {
+			own = op.Item
+		}
+	}
+	return own, changes[own] > 1
 }
 
 func allKeys(cs []*change.Change) []change.Key {

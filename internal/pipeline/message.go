@@ -44,19 +44,18 @@ func (st *stepper) intro(it *Item, c *change.Change, a Action) string {
 }
 
 func (st *stepper) failureText(it *Item) string {
-	these, depend, are := "This change", "depends", "is"
-	cycle := len(it.Changes) > 1
+	which, cycle := "This change", len(it.Changes) > 1
 	if cycle {
-		these, depend, are = "These changes", "depend", "are"
+		which = "One of these changes"
 	}
 	switch {
 	case it.Blocked != "":
-		return these + " " + depend + " on a change that failed to merge.\n\n" + it.Blocked
+		return which + " depends on a change that failed to merge.\n\n" + it.Blocked + "\n"
 	case it.MissingRequirements:
-		return these + " " + are + " unable to merge due to a missing merge requirement."
+		return which + " is unable to merge due to a missing merge requirement.\n"
 	case it.Moved > maxMoved:
 		return fmt.Sprintf("%s could not merge: the branch moved during each of the last %d tests.\n%s\n\n%s",
-			these, it.Moved, st.url(it), st.jobLines(it))
+			which, it.Moved, st.url(it), st.jobLines(it))
 	case it.Refused != "" && !cycle:
 		return "This change passed, and could not be merged: " + sentence(it.Refused) + "\n" + st.url(it) + "\n\n" + st.jobLines(it)
 	case cycle:

@@ -82,7 +82,8 @@ func (st *stepper) removeAbandoned(c *change.Change) {
 				st.reset(it)
 				if len(it.Changes) > 1 {
 					it.Blocked = "Dependency cycle change " + c.URL + " abandoned."
-					st.report(q, it)
+					st.fail(q, it)
+					continue
 				}
 				st.dequeue(it)
 			case st.needsAny(it, gone):

@@ -149,10 +149,12 @@ func (st *stepper) leaves(q *Queue, it *Item) bool {
 	return true
 }
 
-// fail reports a live item that was taken out of consideration, and dequeues it.
+// fail reports a live item that was taken out of consideration, which narrows the window like every item that did
+// not succeed, and dequeues it.
 func (st *stepper) fail(q *Queue, it *Item) {
 	if it.Live {
 		st.report(q, it)
+		st.narrow(q)
 	}
 	st.dequeue(it)
 }
@@ -216,9 +218,8 @@ func (st *stepper) conclude(q *Queue, it *Item, nnfi *Item) *Item {
 		}
 		if slices.ContainsFunc(st.changes(it), func(c *change.Change) bool { return !st.canMerge(c) }) {
 			it.MissingRequirements = true
-			st.report(q, it)
 			st.resetBehind(it)
-			st.dequeue(it)
+			st.fail(q, it)
 			return nnfi
 		}
 	}
