@@ -140,6 +140,12 @@ type Topics interface {
 	WholeTopic() bool
 }
 
+// Bounded is a Forge of which events are left alone whose change stands on too many others.
+type Bounded interface {
+	// MaxDependencies is how many others a change may stand on, as git parents or by change ids; negative is no bound.
+	MaxDependencies() int
+}
+
 // Opener is a Forge that can list the open changes of a project: for project-change-merged triggers.
 type Opener interface {
 	OpenChanges(ctx context.Context, p change.Project) ([]*change.Change, error)

@@ -73,6 +73,24 @@ func (c *closure) run(ctx context.Context) ([]*change.Change, error) {
 	return c.order, nil
 }
 
+// tooMany tells whether the change stands on more others than its connection looks at, by what its forge says.
+func (c *closure) tooMany(ch *change.Change) bool {
+	f, ok := c.forges.For(ch.Project.Connection).(forge.Bounded)
+	if !ok || f.MaxDependencies() < 0 {
+		return false
+	}
+	below := map[change.Key]bool{ch.Key(): true}
+	for todo := []*change.Change{ch}; len(todo) > 0; todo = todo[1:] {
+		for _, k := range slices.Concat(todo[0].GitNeeds, todo[0].CompatNeeds) {
+			if n := c.found[k]; n != nil && !n.Merged && !below[k] {
+				below[k] = true
+				todo = append(todo, n)
+			}
+		}
+	}
+	return len(below)-1 > f.MaxDependencies()
+}
+
 // fill resolves what only all forges together know: the footers with URLs, and whose footers name the
 // change. The forge's answer is not changed, a copy is.
 func (c *closure) fill(ctx context.Context, ch *change.Change) (*change.Change, error) {

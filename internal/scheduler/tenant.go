@@ -239,6 +239,11 @@ func (d *desk) handle(ctx context.Context, e *event.Event) ([]kv.Op, error) {
 		if in.Changes, err = cl.run(ctx); err != nil {
 			return nil, err
 		}
+		if cl.tooMany(c) {
+			d.log.Warn("an event is left alone: its change stands on more others than the connection looks at",
+				"event", e.ID, "project", e.Project.Name, "change", c.ID())
+			return nil, nil
+		}
 	}
 	for _, name := range targets {
 		one := *in

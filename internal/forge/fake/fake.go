@@ -158,7 +158,7 @@ type Config struct {
 	Mute bool
 	// WholeTopic: the open changes of a topic are submitted together.
 	WholeTopic bool
-	// MaxDependencies bounds the dependencies of one change; 0 is no bound.
+	// MaxDependencies bounds how many others a change may stand on; 0 is no bound.
 	MaxDependencies int
 	// Now is the time of votes; nil is time.Now.
 	Now func() time.Time

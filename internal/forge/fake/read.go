@@ -146,6 +146,14 @@ func (f *Forge) Topic(_ context.Context, topic string) ([]change.Key, error) {
 	return out, nil
 }
 
+// MaxDependencies is that of Config.
+func (f *Forge) MaxDependencies() int {
+	if f.c.MaxDependencies == 0 {
+		return -1
+	}
+	return f.c.MaxDependencies
+}
+
 // WholeTopic tells whether the forge submits the changes of a topic together.
 func (f *Forge) WholeTopic() bool { return f.c.WholeTopic }
 
