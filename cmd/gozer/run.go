@@ -37,7 +37,7 @@ type runFlags struct {
 	local                                checkoutFlags
 	where                                where
 	change, ref, build, data, ansibleDir string
-	keep, keepFailed, clean              bool
+	keep, keepFailed, clean, now         bool
 }
 
 func runCommand() *cobra.Command {
@@ -47,7 +47,9 @@ func runCommand() *cobra.Command {
 		Long: `Runs one frozen job here, on sandbox nodes, by the same executor that a server has, and without secrets.
 
 With --change, --ref or --build the job and its sources are those of a build that a server ran: the same frozen job on
-the same speculative commits, which are fetched and merged again. Without, they come from checkouts as they are,
+the same speculative commits, which are fetched and merged again. Where no build of the job for the change has ended, or
+with --now, the server finds out with what it would start: the change and what it depends on merged into the branches as
+they are now, its own configuration in force, the jobs before it taken to succeed. Without these, they come from checkouts as they are,
 committed or not: PATH and the flags are those of gozer config.
 
 A node that is kept (--keep, or --keep-failed where the job fails) stays until gozer run --clean; how to log in
@@ -64,6 +66,7 @@ is told at the end. The exit code is 0 where the job succeeds, 1 where it does n
 	fl.StringVar(&f.server.url, "server", envOr("GOZER_SERVER", "http://127.0.0.1:8090"), "address of the server ($GOZER_SERVER)")
 	fl.StringVar(&f.server.token, "token", os.Getenv("GOZER_TOKEN"), "your token, where the server wants one ($GOZER_TOKEN)")
 	fl.StringVar(&f.change, "change", "", "the newest build of the job for this change")
+	fl.BoolVar(&f.now, "now", false, "with --change and --project: as the job would start now, whatever ran before")
 	fl.StringVar(&f.ref, "ref", "", "the newest build of the job for this ref, such as refs/heads/main")
 	fl.StringVar(&f.build, "build", "", "this build")
 	fl.StringVar(&f.data, "data", "", "JSON file with what the jobs returned that this one depends on")

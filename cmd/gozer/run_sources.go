@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,10 +35,13 @@ func (f *runFlags) fromServer(cmd *cobra.Command, args []string) (*pipeline.Reci
 	}
 	ctx := cmd.Context()
 	id := f.build
-	if id == "" {
+	if id == "" && !f.now {
 		if id, err = f.newestBuild(ctx, c, tenant, args[0]); err != nil {
 			return nil, nil, err
 		}
+	}
+	if id == "" {
+		return f.trial(cmd, c, tenant, args[0])
 	}
 	got, err := c.Recipe(ctx, tenant, id)
 	if err != nil {
@@ -58,7 +60,7 @@ func (f *runFlags) fromServer(cmd *cobra.Command, args []string) (*pipeline.Reci
 
 func (f *runFlags) newestBuild(ctx context.Context, c *api.Client, tenant, job string) (string, error) {
 	number, patchset, _ := strings.Cut(f.change, ",")
-	q := url.Values{"job_name": {job}, "limit": {"1"}}
+	q := url.Values{"job_name": {job}, "limit": {"20"}}
 	for name, v := range map[string]string{"change": number, "patchset": patchset, "ref": f.ref, "project": f.where.project, "pipeline": f.where.pipeline, "branch": f.where.branch} {
 		if v != "" {
 			q.Set(name, v)
@@ -68,10 +70,35 @@ func (f *runFlags) newestBuild(ctx context.Context, c *api.Client, tenant, job s
 	if err != nil {
 		return "", err
 	}
-	if len(list) == 0 {
-		return "", fmt.Errorf("tenant %s has no finished build of job %s for %s; to run it on checkouts, leave --change and --ref out", tenant, job, cmp.Or(f.ref, "change "+f.change))
+	for _, b := range list {
+		if b.Result != "SKIPPED" { // which were made of nothing
+			return b.UUID, nil
+		}
 	}
-	return list[0].UUID, nil
+	switch {
+	case f.change != "" && f.where.project != "":
+		return "", nil
+	case f.change != "":
+		return "", fmt.Errorf("tenant %s has no finished build of job %s for change %s; with --project the server finds out how it would start now", tenant, job, f.change)
+	}
+	return "", fmt.Errorf("tenant %s has no finished build of job %s for %s; to run it on checkouts, leave --ref out", tenant, job, f.ref)
+}
+
+// trial has the server find out with what the job would start for the change now.
+func (f *runFlags) trial(cmd *cobra.Command, c *api.Client, tenant, job string) (*pipeline.Recipe, map[string]string, error) {
+	if f.change == "" || f.where.project == "" {
+		return nil, nil, errors.New("name the change with --project and --change")
+	}
+	got, err := c.Trial(cmd.Context(), tenant, f.where.project, f.change, job, f.where.pipeline)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &pipeline.Recipe{}
+	if err := json.Unmarshal(got.Build, r); err != nil {
+		return nil, nil, fmt.Errorf("read with what job %s would start: %w", job, err)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "Job %s as pipeline %s would start it for change %s now.\n", job, r.Pipeline, f.change)
+	return r, got.Remotes, nil
 }
 
 // fromCheckouts freezes the job as the checkouts declare it, on their files as they are.

@@ -64,3 +64,51 @@ func (s *site) runCheckouts() {
 		s.Errorf("left is %v, %v", left, err)
 	}
 }
+
+// A job that never ran for a change runs here as it would start: with the change that this one needs, the job as the
+// change itself declares it, and after a job that is taken to have succeeded.
+func TestRunWhatHasNoBuild(t *testing.T) {
+	s := newSite(t, appFiles())
+	t.Setenv("GOZER_CACHE", filepath.Join(s.dir, "cache"))
+	first := s.propose("first", map[string]string{"first": "from the first\n"})
+	s.report(first)
+	second := s.propose("second", map[string]string{
+		".zuul.yaml": `- job:
+    name: unit
+    run: tools/test.sh
+    nodeset: {nodes: [{name: node, label: small}]}
+- job:
+    name: late
+    run: tools/late.sh
+    nodeset: {nodes: [{name: node, label: small}]}
+- project:
+    check: {jobs: [unit, {late: {dependencies: [unit]}}]}
+`,
+		"tools/test.sh": broken, // so that late is never started
+		"tools/late.sh": "#!/bin/sh\ncat first\necho $GOZER_JOB on $ZUUL_CHANGE\ngit log --format=%s -3\n",
+	}, fmt.Sprintf("Depends-On: %s/c/app/+/%d", s.forge, first))
+	if text := s.report(second); !strings.Contains(text, "late") {
+		t.Errorf("the report is %s", text)
+	}
+	args := func(job, n string) []string {
+		return []string{"run", job, "--project", "app", "--change", n, "--ansible-dir", filepath.Join(s.dir, "none")}
+	}
+	out, code := s.gozer(args("late", fmt.Sprint(second))...)
+	if code != 0 || !strings.Contains(out, "Job late as pipeline check would start it for change") || !strings.Contains(out, "node | from the first") ||
+		!strings.Contains(out, fmt.Sprint("node | late on ", second)) {
+		t.Fatalf("exit %d\n%s", code, out)
+	}
+	if out, code := s.gozer(append(args("unit", fmt.Sprint(second)), "--now")...); code != exitNo || !strings.Contains(out, "it is broken") {
+		t.Errorf("now: exit %d\n%s", code, out)
+	}
+	for want, a := range map[string][]string{
+		"project app has no change 999":                args("late", "999"),
+		"check does not run it, but unit, late":        args("nothing", fmt.Sprint(second)),
+		"has no pipeline \"gate\"; it has check":       append(args("late", fmt.Sprint(second)), "--pipeline", "gate"),
+		"no finished build of job late for change 999": {"run", "late", "--change", "999"},
+	} {
+		if out, code := s.gozer(a...); code != exitFailed || !strings.Contains(out, want) {
+			t.Errorf("%v: exit %d, lacks %q\n%s", a, code, want, out)
+		}
+	}
+}

@@ -172,10 +172,10 @@ func (s *site) push(project string, files map[string]string) {
 	s.git(at, "push", "-q", strings.Replace(s.forge, "://", "://admin:"+s.admin+"@", 1)+"/a/"+project, "HEAD:main")
 }
 
-// propose pushes a change of project app for review and gives its number.
-func (s *site) propose(title string, files map[string]string) int {
+// propose pushes a change of project app for review and gives its number. Footers end its message.
+func (s *site) propose(title string, files map[string]string, footers ...string) int {
 	s.Helper()
-	s.git(s.commit(title, files), "push", "-q", "origin", "HEAD:refs/for/main")
+	s.git(s.commit(title, files, footers...), "push", "-q", "origin", "HEAD:refs/for/main")
 	list, err := (&local.Client{URL: s.forge, User: "ann"}).Changes(s.Context(), local.Filter{Status: local.StatusNew})
 	if err != nil || len(list) == 0 {
 		s.Fatalf("no change was made: %v", err)
@@ -184,13 +184,14 @@ func (s *site) propose(title string, files map[string]string) int {
 }
 
 // commit makes a change of project app, and gives the folder that it can be pushed from.
-func (s *site) commit(title string, files map[string]string) string {
+func (s *site) commit(title string, files map[string]string, footers ...string) string {
 	s.Helper()
 	at := filepath.Join(s.dir, "clone", strings.ReplaceAll(title, " ", "-"))
 	s.git(s.dir, "clone", "-q", s.forge+"/app", at)
 	s.files(at, files)
 	s.git(at, "add", "-A")
-	s.git(at, "commit", "-qm", title+"\n\nChange-Id: I"+fmt.Sprintf("%x", sha1.Sum([]byte(title))))
+	message := append(append([]string{title, ""}, footers...), fmt.Sprintf("Change-Id: I%x", sha1.Sum([]byte(title))))
+	s.git(at, "commit", "-qm", strings.Join(message, "\n"))
 	return at
 }
 

@@ -16,7 +16,9 @@ import (
 	"github.com/gozer-ci/gozer/internal/executor"
 	"github.com/gozer-ci/gozer/internal/merger"
 	"github.com/gozer-ci/gozer/internal/node"
+	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/sandbox"
+	"github.com/gozer-ci/gozer/internal/scheduler"
 	"github.com/gozer-ci/gozer/internal/store"
 	"github.com/gozer-ci/gozer/internal/web"
 	ui "github.com/gozer-ci/gozer/web"
@@ -112,6 +114,13 @@ func siteVariables(path string) (map[string]any, error) {
 	return out, nil
 }
 
+// trial finds out with what a job would start for a change.
+func (p *process) trial(ctx context.Context, tenant, project, number, job, pipe string) (*pipeline.Recipe, error) {
+	m := merger.New(merger.Config{Store: p.store, Repos: p.repos, ID: p.id, Log: p.log})
+	t := &scheduler.Trial{Store: p.store, Forges: p.forges, Tenants: p.tenants, Merge: m.Merge, RepoState: m.RepoState}
+	return t.Recipe(ctx, scheduler.TrialOf{Tenant: tenant, Project: project, Change: number, Job: job, Pipeline: pipe})
+}
+
 func (p *process) runWeb(ctx context.Context) error {
 	mounts := map[string]http.Handler{}
 	for _, c := range p.connections {
@@ -121,7 +130,7 @@ func (p *process) runWeb(ctx context.Context) error {
 	}
 	srv, err := web.New(web.Config{
 		Store: p.store, History: p.history, Logs: p.logs, Layouts: layouts{p.tenants}, Keys: publicKeys{p.tenants, p.keys}, Connections: p.shown(), Mounts: mounts,
-		Remote: p.publicRemote, Assets: ui.Files(), Public: strings.TrimSuffix(p.set.Root, "/"), Health: p.whyNotReady, Version: version, Log: p.log,
+		Remote: p.publicRemote, Trial: p.trial, Assets: ui.Files(), Public: strings.TrimSuffix(p.set.Root, "/"), Health: p.whyNotReady, Version: version, Log: p.log,
 	})
 	if err != nil {
 		return err

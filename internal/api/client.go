@@ -273,6 +273,13 @@ func (c *Client) Recipe(ctx context.Context, tenant, build string) (*Recipe, err
 	return r, c.get(ctx, inTenant(tenant, "build/"+url.PathEscape(build)+"/recipe"), r)
 }
 
+// Trial tells with what a job would start for a change of the project now; an empty pipeline is the first that has it.
+func (c *Client) Trial(ctx context.Context, tenant, project, number, job, pipeline string) (*Recipe, error) {
+	r := new(Recipe)
+	q := url.Values{"project": {project}, "change": {number}, "job": {job}, "pipeline": {pipeline}}
+	return r, c.get(ctx, inTenant(tenant, "recipe?"+q.Encode()), r)
+}
+
 // LogRange reads lines from one on up to another, which is not among them.
 func (c *Client) LogRange(ctx context.Context, build string, from, to int, fn func(lines []string) error) error {
 	for from < to {

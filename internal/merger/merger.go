@@ -415,10 +415,20 @@ func (m *Merger) repoState(ctx context.Context, t *store.Task) error {
 	if err := t.Decode(ctx, &req); err != nil {
 		return err
 	}
+	out, err := m.RepoState(ctx, &req, t.Seen)
+	if err != nil {
+		return err
+	}
+	return t.Done(ctx, out)
+}
+
+// RepoState adds the refs of further projects to a state, as they are now or were after since. What is not there
+// is told in the answer.
+func (m *Merger) RepoState(ctx context.Context, req *pipeline.RepoState, since time.Time) (*pipeline.RepoStated, error) {
 	st := State{}
 	if req.Have != "" {
 		if err := m.Store.JSON(ctx, req.Have, &st); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	out := &pipeline.RepoStated{Item: req.Item, Buildset: req.Buildset}
@@ -426,22 +436,19 @@ func (m *Merger) repoState(ctx context.Context, t *store.Task) error {
 		if st[p.Canonical()] != nil {
 			continue
 		}
-		_, tips, err := m.Repos.Since(ctx, p, t.Seen)
+		_, tips, err := m.Repos.Since(ctx, p, since)
 		if errors.Is(err, forge.ErrNotFound) {
 			out.Problem = err.Error()
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		st[p.Canonical()] = tips
 	}
-	name, err := m.Store.PutJSON(ctx, st)
-	if err != nil {
-		return err
-	}
-	out.RepoState = name
-	return t.Done(ctx, out)
+	var err error
+	out.RepoState, err = m.Store.PutJSON(ctx, st)
+	return out, err
 }
 
 func (m *Merger) files(ctx context.Context, t *store.Task) error {

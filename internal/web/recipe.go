@@ -2,6 +2,7 @@ package web
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,13 +41,48 @@ func (s *Server) recipe(r *request) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the recipe of build %s: %w", r.vars["uuid"], err)
 	}
-	if s.Remote != nil {
-		for _, p := range b.Projects() {
-			if u := s.Remote(p); u != "" {
-				out.Remotes[p.Canonical()] = u
-			}
+	s.remotes(out, &b)
+	return out, nil
+}
+
+// remotes tells from where the projects of a recipe can be fetched.
+func (s *Server) remotes(out *api.Recipe, of *pipeline.Recipe) {
+	if s.Remote == nil {
+		return
+	}
+	for _, p := range of.Projects() {
+		if u := s.Remote(p); u != "" {
+			out.Remotes[p.Canonical()] = u
 		}
 	}
+}
+
+// trial tells with what a job would start for a change. Two are looked for at a time: each merges.
+func (s *Server) trial(r *request) (any, error) {
+	q := r.URL.Query()
+	for _, name := range []string{"project", "change", "job"} {
+		if q.Get(name) == "" {
+			return nil, badRequest("say which %s", name)
+		}
+	}
+	if s.Trial == nil {
+		return nil, missing("this process cannot merge changes")
+	}
+	select {
+	case s.trials <- struct{}{}:
+		defer func() { <-s.trials }()
+	case <-r.Context().Done():
+		return nil, context.Cause(r.Context())
+	}
+	b, err := s.Trial(r.Context(), r.tenant, q.Get("project"), q.Get("change"), q.Get("job"), q.Get("pipeline"))
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Recipe{Remotes: map[string]string{}}
+	if out.Build, err = json.Marshal(b); err != nil {
+		return nil, err
+	}
+	s.remotes(out, b)
 	return out, nil
 }
 

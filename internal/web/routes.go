@@ -73,6 +73,7 @@ func (s *Server) routes() []*route {
 		{method: get, path: "/api/build/{uuid}/log/search", about: "lines that contain a text or match a pattern", query: []string{"q", "pattern", "from", "limit"}, answer: api.LogHits{}, maxAge: never, get: s.logSearch},
 		{method: get, path: "/api/build/{uuid}/file/{name}", about: "a further file that is kept for a build, such as job-output.json", maxAge: never, raw: s.logFile},
 		{method: get, path: t + "/build/{uuid}/explain", about: "why a build failed: the task, the host, the last lines, and whether that is new", answer: api.ExplainedBuild{}, get: s.explainBuild},
+		{method: get, path: t + "/recipe", about: "what a job would start with for a change now, without secrets, to run it elsewhere", query: []string{"project", "change", "job", "pipeline"}, answer: api.Recipe{}, maxAge: never, get: s.trial},
 		{method: get, path: t + "/build/{uuid}/recipe", about: "what a build was made of, without secrets, to run it again elsewhere", answer: api.Recipe{}, maxAge: never, get: s.recipe},
 		{method: get, path: "/api/build/{uuid}/log/index", about: "which playbook, play and task is where in the log", query: []string{"task"}, answer: api.LogIndex{}, maxAge: never, get: s.logIndex},
 		{method: get, path: "/api/build/{uuid}/log.txt", about: "the log as plain text; Range: bytes=... gives a part", maxAge: never, raw: s.logText},

@@ -24,6 +24,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/history"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/joblog"
+	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
 )
 
@@ -83,6 +84,9 @@ type Config struct {
 	Assets fs.FS
 	// Remote tells from where git fetches a project; empty: not known. nil: of none.
 	Remote func(p change.Project) string
+	// Trial finds out with what a job would start for a change now; empty pipeline: in the first that has it. What
+	// does not exist is store.ErrNotFound. nil: nobody can.
+	Trial func(ctx context.Context, tenant, project, number, job, pipeline string) (*pipeline.Recipe, error)
 	// Metrics are what /metrics tells; nil: the process's own.
 	Metrics prometheus.Gatherer
 	// Public is the address that people reach the server by, without a slash at the end; it is told
@@ -101,6 +105,8 @@ type Server struct {
 	table []*route
 	// stopping ends the streams, which would otherwise keep the HTTP server from shutting down.
 	stopping chan struct{}
+	// trials bounds those at one time.
+	trials chan struct{}
 }
 
 // New makes a server; Run makes its answers live.
@@ -123,7 +129,7 @@ func New(c Config) (*Server, error) {
 	if c.Store == nil || c.History == nil || c.Logs == nil || c.Assets == nil {
 		return nil, errors.New("web needs a store, a history, logs and the page")
 	}
-	s := &Server{Config: c, stopping: make(chan struct{})}
+	s := &Server{Config: c, stopping: make(chan struct{}), trials: make(chan struct{}, 2)}
 	s.feeds = newFeeds(c.Store, newEstimates(c.History, c.Now), c.Now, c.Log)
 	s.mux = http.NewServeMux()
 	s.table = s.routes()
