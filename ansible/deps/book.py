@@ -26,18 +26,23 @@ from names import Names, is_text_template, listed
 from nested import is_bastion, runs
 from render import PlayState, Renderer, module_name
 from says import PROBLEMS, READS, REQUEST, ROOT, Timeout, emit, first_line, limited, relative
+from versions import environment_of, listen, load, position, template
 
 
-class KeptHostVars(HostVars):
-    """Variables of other hosts, gathered once for each folder of playbooks: nothing changes them here."""
+# Variables of other hosts, gathered once for each folder of playbooks: nothing changes them here.
+KEPT = {}
 
-    kept = {}
 
-    def __getitem__(self, name):
+def keep_variables(original):
+    def get(self, name):
         key = (self._loader.get_basedir(), str(name))
-        if key not in self.kept:
-            self.kept[key] = super().__getitem__(name)
-        return self.kept[key]
+        if key not in KEPT:
+            KEPT[key] = original(self, name)
+        return KEPT[key]
+    return get
+
+
+HostVars.__getitem__ = keep_variables(HostVars.__getitem__)
 
 
 class Reader:
@@ -47,8 +52,8 @@ class Reader:
         self.fresh, self.added = [], []
         self.inventory = self.load_inventory()
         self.variables = VariableManager(loader=self.loader, inventory=self.inventory)
-        self.variables._hostvars = KeptHostVars(self.inventory, self.variables, self.loader)
-        self.names = Names(Templar(loader=self.loader).environment)
+        self.variables._hostvars = HostVars(self.inventory, self.variables, self.loader)
+        self.names = Names(environment_of(Templar(loader=self.loader)))
         self.renderer = Renderer(self.loader, self.variables, self.names)
         self.used, self.nested = set(), []
         self.bastion = self.find_bastion()
@@ -70,7 +75,7 @@ class Reader:
         paths = [os.path.join(ROOT, source) for source in REQUEST.get("inventory") or []]
         inventory = InventoryManager(loader=self.loader, sources=paths or None, parse=False)
         warnings = []
-        shown, inventory_manager.display.warning = inventory_manager.display.warning, lambda text, *a, **k: warnings.append(str(text))
+        shown = listen(inventory_manager.display, warnings)
         for path in paths:
             source = relative(path)
             if not os.path.exists(path):
@@ -82,7 +87,7 @@ class Reader:
                     PROBLEMS.add(f"the inventory {source} could not be read: {reason(warnings, path)}", path)
             except (AnsibleError, Timeout) as e:
                 PROBLEMS.add(f"the inventory {source} could not be read: {first_line(e)}" if isinstance(e, AnsibleError) else str(e), path)
-        inventory_manager.display.warning = shown
+        shown()
         inventory._inventory.reconcile_inventory()
         for one in [*inventory.groups.values(), *inventory.hosts.values()]:
             one.vars = combine_vars(one.vars, get_vars_from_inventory_sources(self.loader, paths, [one], "inventory"))
@@ -109,7 +114,7 @@ class Reader:
     def keys(self, path):
         """The top-level keys of a file of variables with their lines, and what their values use."""
         try:
-            data = self.loader.load_from_file(path, cache="all")
+            data = load(self.loader, path)
         except AnsibleError as e:
             PROBLEMS.add(f"{relative(path)}: {first_line(e)}", path)
             return None
@@ -117,7 +122,7 @@ class Reader:
             return {}
         out = {}
         for k, v in data.items():
-            pos = getattr(k, "ansible_pos", None)
+            pos = position(k)
             used, _ = self.names.inside(v)
             out[str(k)] = {"line": pos[1] if pos else 0, "uses": sorted(used)}
         return out
@@ -158,7 +163,7 @@ class Reader:
             PROBLEMS.add(str(e), path)
         except AnsibleError as e:
             obj = getattr(e, "obj", None) or getattr(e, "_obj", None)
-            pos = getattr(obj, "ansible_pos", None)
+            pos = position(obj)
             PROBLEMS.add(first_line(e), pos[0] if pos else path, pos[1] if pos else 0)
         except RecursionError:
             PROBLEMS.add("the content includes itself", path)
@@ -187,7 +192,7 @@ class Reader:
 
     def play(self, play):
         data = play._ds if isinstance(getattr(play, "_ds", None), dict) else {}
-        pos = getattr(data, "ansible_pos", None)
+        pos = position(data)
         if pos:
             READS.add(pos[0], "play")
         hosts = self.hosts(play)
@@ -221,7 +226,7 @@ class Reader:
         pattern = play.hosts
         templar = guard_lookups(Templar(loader=self.loader, variables=self.variables.get_vars(play=play)))
         try:
-            pattern = templar.template(pattern, fail_on_undefined=True)
+            pattern = template(templar, pattern)
         except Exception as e:  # undefined in a pattern raises by kind of pattern
             PROBLEMS.add(f"the hosts of the play {play.get_name()} are unknown: {first_line(e)}")
             return []
@@ -284,11 +289,11 @@ class Reader:
         try:
             self.task(task, state, depth, loose)
         except Exception as e:
-            pos = getattr(task.get_ds(), "ansible_pos", None)
+            pos = position(task.get_ds())
             PROBLEMS.add(f"this task could not be read: {type(e).__name__}: {first_line(e)}", pos[0] if pos else "", pos[1] if pos else 0)
 
     def task(self, task, state, depth, loose):
-        pos = getattr(task.get_ds(), "ansible_pos", None)
+        pos = position(task.get_ds())
         file, line = (pos[0], pos[1]) if pos else ("", 0)
         READS.add(file, "tasks")
         if task._role and not task._role._role_path.startswith(STUBS):
@@ -391,7 +396,7 @@ class Reader:
                 continue
             READS.add(path, "vars")
             try:
-                data = self.loader.load_from_file(path)
+                data = load(self.loader, path)
             except AnsibleError as e:
                 PROBLEMS.add(f"{relative(path)}: {first_line(e)}", path)
                 continue
@@ -416,7 +421,7 @@ class Reader:
                 self.inventory.add_group(group.strip())
                 self.inventory.add_host(name, group.strip())
         self.inventory.reconcile_inventory()
-        KeptHostVars.kept.clear()
+        KEPT.clear()
 
     def role_files(self, role):
         for part in ("defaults", "vars", "meta"):
@@ -495,7 +500,7 @@ class Reader:
                 PROBLEMS.add(f"the included file {target} is not there", file, line)
                 return
             READS.add(path, "tasks")
-            data = self.loader.load_from_file(path)
+            data = load(self.loader, path)
             if not isinstance(data, list):
                 PROBLEMS.add(f"{relative(path)} is not a list of tasks", path)
                 return

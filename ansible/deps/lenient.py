@@ -9,9 +9,9 @@ from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.parsing.vault import is_encrypted
 from ansible.playbook.role.definition import RoleDefinition
 from ansible.plugins import loader as plugins
-from ansible.template import AnsibleEnvironment, AnsibleNativeEnvironment
 
 from says import PROBLEMS, READS, REQUEST, ROOT, emit, inside, relative
+from versions import ENVIRONMENTS, environment_of, position
 
 # Lookups that look at nothing but the repository and the variables.
 HARMLESS = {"file", "template", "vars", "dict", "items", "list", "indexed_items", "nested", "flattened",
@@ -28,7 +28,8 @@ class Loader(DataLoader):
 
     def _decrypt_if_vault_data(self, b_vault_data, b_file_name=None):
         if is_encrypted(b_vault_data):
-            name = os.fsdecode(b_file_name) if b_file_name else ""
+            at = position(b_vault_data)
+            name = os.fsdecode(b_file_name) if b_file_name else at[0] if at else ""
             PROBLEMS.add(f"{relative(name)} is encrypted: what it defines is unknown", name)
             return b"{}", False
         return b_vault_data, True
@@ -97,14 +98,15 @@ def keep_compiled(original):
     return compile
 
 
-AnsibleEnvironment.compile = keep_compiled(AnsibleEnvironment.compile)
-AnsibleNativeEnvironment.compile = keep_compiled(AnsibleNativeEnvironment.compile)
+for environment in ENVIRONMENTS:
+    environment.compile = keep_compiled(environment.compile)
 
 
 def guard_lookups(templar):
     """Replaces the ways to a lookup in a templar's environment by one that makes only harmless ones."""
+    known = environment_of(templar).globals
     for name in ("lookup", "query", "q"):
-        original = templar.environment.globals.get(name)
+        original = known.get(name)
 
         def call(which, *args, _original=original, **kwargs):
             short = str(which).removeprefix("ansible.builtin.")
@@ -117,5 +119,5 @@ def guard_lookups(templar):
                     if str(a).startswith("/"):
                         READS.add(os.path.realpath(str(a)), "files")
             return _original(which, *args, **kwargs)
-        templar.environment.globals[name] = call
+        known[name] = call
     return templar

@@ -1,7 +1,8 @@
 """Which variables a text uses, by Jinja's own parser."""
 
-from ansible.parsing.yaml.objects import AnsibleVaultEncryptedUnicode
 from jinja2 import meta, nodes
+
+from versions import Encrypted
 
 
 def is_text_template(text):
@@ -16,7 +17,7 @@ def listed(value):
 
 
 def strings(value):
-    if isinstance(value, AnsibleVaultEncryptedUnicode):
+    if isinstance(value, Encrypted):
         return
     if isinstance(value, str):
         yield value

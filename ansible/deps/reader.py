@@ -37,6 +37,8 @@ import traceback
 
 from says import PROBLEMS, REQUEST, ROOT, emit, first_line
 
+NEWEST = (2, 20)
+
 os.chdir(ROOT)
 # Where the checkout has none, that of whoever reads it must not count.
 EMPTY = os.path.join(os.environ["ANSIBLE_HOME"], "ansible.cfg")
@@ -53,8 +55,8 @@ from ansible.module_utils.common.collections import ImmutableDict
 from ansible.plugins.loader import init_plugin_loader
 from ansible.release import __version__
 
-if tuple(int(p) for p in __version__.split(".")[:2]) >= (2, 19):
-    emit("problem", playbook="", text=f"ansible-core {__version__} is newer than this can read with", fatal=True)
+if tuple(int(p) for p in __version__.split(".")[:2]) > NEWEST:
+    emit("problem", playbook="", text=f"ansible-core {__version__} is newer than this can read with: {'.'.join(map(str, NEWEST))} is the newest", fatal=True)
     sys.exit(3)
 
 context.CLIARGS = ImmutableDict(

@@ -6,14 +6,13 @@ import re
 
 from ansible import constants as C
 from ansible.errors import AnsibleError
-from ansible.parsing.yaml.objects import AnsibleVaultEncryptedUnicode
-from ansible.plugins.loader import lookup_loader
 from ansible.template import Templar
 
 import contents
 from lenient import HARMLESS, guard_lookups
 from names import is_text_template, listed, strings
 from says import PROBLEMS, READS, ROOT, first_line, inside, relative
+from versions import Encrypted, looped, template, template_text
 
 MAX_ITEMS = 100
 LONG = 2000
@@ -188,8 +187,8 @@ class Renderer:
                 continue
             try:
                 if is_text_template(text):
-                    text = str(templar.template(text, fail_on_undefined=True))
-                said = templar.template("{% if " + text + " %}yes{% else %}no{% endif %}", fail_on_undefined=True)
+                    text = str(template(templar, text))
+                said = template(templar, "{% if " + text + " %}yes{% else %}no{% endif %}")
             except Exception:  # filters and tests raise whatever they like
                 unsure = True
                 continue
@@ -207,17 +206,16 @@ class Renderer:
             late = self.late(names, variables, state)
             if late:
                 raise Late(f"{late} is known only while it runs")
-            terms = templar.template(task.loop, fail_on_undefined=True)
+            terms = template(templar, task.loop)
             if task.loop_with:
-                plugin = lookup_loader.get(task.loop_with, loader=self.loader, templar=templar)
-                return plugin.run(terms if isinstance(terms, list) else [terms], variables=variables)
+                return looped(templar, self.loader, task.loop_with, terms, variables)
             return terms if isinstance(terms, list) else AnsibleError("the loop is not a list")
         except Exception as e:  # whatever a filter raises is a reason, not an end
             return AnsibleError(first_line(e))
 
     def value(self, raw, templar, variables, state):
         """A value rendered as deep as can be: what cannot be is marked where it stands."""
-        if isinstance(raw, AnsibleVaultEncryptedUnicode):
+        if isinstance(raw, Encrypted):
             return {"unknown": "it is encrypted", "raw": ""}
         if isinstance(raw, dict):
             return {str(k): self.value(v, templar, variables, state) for k, v in raw.items()}
@@ -229,7 +227,7 @@ class Renderer:
         try:
             if late:
                 raise Late(f"{late} is known only while it runs")
-            return plain(templar.template(raw, fail_on_undefined=True))
+            return plain(template(templar, raw))
         except Exception as e:  # filters raise whatever they like
             return {"unknown": first_line(e), "raw": str(raw), "partial": self.partial(raw, templar, variables, state)}
 
@@ -239,7 +237,7 @@ class Renderer:
             if self.late(self.names.of(match[0])[0], variables, state):
                 return ""
             try:
-                return str(templar.template(match[0], fail_on_undefined=True))
+                return str(template(templar, match[0]))
             except Exception:
                 return ""
         return re.sub(r"\{\{.*?\}\}", one, raw, flags=re.S)
@@ -326,7 +324,7 @@ class Renderer:
         if not is_template or not is_text_template(raw):
             return raw, raw
         try:
-            return raw, str(templar.template(raw, fail_on_undefined=True, convert_data=False))
+            return raw, template_text(templar, raw)
         except Exception as e:  # facts and the like: what stands on lines that can be rendered is known all the same
             if not self.names.parses(raw):
                 PROBLEMS.add(f"the template does not parse: {first_line(e)}", path)
@@ -336,7 +334,7 @@ class Renderer:
             if "{%" in line or "/" not in line and ":" not in line and "-" not in line:
                 continue
             try:
-                lines.append(str(templar.template(line, fail_on_undefined=True, convert_data=False)) if "{{" in line else line)
+                lines.append(template_text(templar, line) if "{{" in line else line)
             except Exception:
                 continue
         return raw, "\n".join(lines)

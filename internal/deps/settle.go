@@ -83,8 +83,16 @@ func (a *Analysis) samePlaybook() {
 				switch {
 				case x.Vars != y.Vars:
 					conf, text = Low, text+", with other variables"
-				case !a.meetSomewhere(x, y):
+				case !x.Inner && disjoint(x.Nodes, y.Nodes):
 					continue
+				default:
+					meet, known := a.meetSomewhere(x, y)
+					if known && !meet {
+						continue
+					}
+					if !known {
+						conf = Medium
+					}
 				}
 				a.Edges = append(a.Edges, Edge{Kind: Mutex, First: min(x.Name, y.Name), Then: max(x.Name, y.Name), Rule: "R8", Confidence: conf, Severity: Torn,
 					Resource: Resource{Kind: "playbook", Name: p}, Text: text, At: [2]Place{x.At, y.At}})
@@ -93,27 +101,31 @@ func (a *Analysis) samePlaybook() {
 	}
 }
 
-// meetSomewhere reports whether two jobs have tasks on the same host, or tasks of which it is not known where.
-func (a *Analysis) meetSomewhere(x, y *Job) bool {
+// disjoint reports whether there are names in both lists, and none is in both.
+func disjoint(x, y []string) bool {
+	return len(x) > 0 && len(y) > 0 && !slices.ContainsFunc(x, func(n string) bool { return slices.Contains(y, n) })
+}
+
+// meetSomewhere reports whether two jobs have tasks on the same host; known is false where that cannot be said.
+func (a *Analysis) meetSomewhere(x, y *Job) (meet, known bool) {
+	known = len(x.Tasks) > 0 && len(y.Tasks) > 0
 	hosts := map[string]bool{}
 	for i, j := range []*Job{x, y} {
 		b := &builder{Analysis: a, job: j}
 		for k := range j.Tasks {
 			t := &j.Tasks[k]
 			list, ok := b.where(t)
-			if !ok {
-				return true
-			}
+			known = known && ok
 			for _, h := range list {
 				if i == 0 {
 					hosts[h] = true
 				} else if hosts[h] {
-					return true
+					return true, true
 				}
 			}
 		}
 	}
-	return len(x.Tasks) == 0 || len(y.Tasks) == 0
+	return false, known
 }
 
 // external is R13: two jobs that use the same role from elsewhere on the same host conflict, until it is
@@ -236,13 +248,17 @@ func (a *Analysis) reasons() {
 	}
 }
 
-// full finds the job that a name means: itself, or the only one whose name ends with it.
+// full finds the job that a name means: itself, the one that pictures call so, or the only one whose name ends with
+// it.
 func (a *Analysis) full(name string) string {
 	if a.Job(name) != nil {
 		return name
 	}
 	var found []string
 	for _, j := range a.Jobs {
+		if a.Short(j.Name) == name {
+			return j.Name
+		}
 		if strings.HasSuffix(j.Name, "-"+name) {
 			found = append(found, j.Name)
 		}

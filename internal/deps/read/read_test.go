@@ -8,10 +8,13 @@ import (
 	"github.com/gozer-ci/gozer/internal/ansible"
 )
 
-// python finds a Python with Ansible for tests: the one that make sets up, else that of ansible-playbook on
-// PATH.
+// python finds a Python with Ansible for tests: the one that $GOZER_DEPS_PYTHON names, the one that make sets up, else
+// that of ansible-playbook on PATH.
 func python(t testing.TB) string {
 	t.Helper()
+	if p := os.Getenv("GOZER_DEPS_PYTHON"); p != "" {
+		return p
+	}
 	cache := os.Getenv("GOZER_CACHE")
 	if cache == "" {
 		if dir, err := os.UserCacheDir(); err == nil {
