@@ -21,7 +21,7 @@ from ansible.utils.vars import combine_vars
 from ansible.vars.manager import VariableManager
 from ansible.vars.plugins import get_vars_from_inventory_sources
 
-from lenient import EXTERNAL, STUBS, Loader, guard_lookups
+from lenient import EXTERNAL, STUBS, Loader
 from names import Names, is_text_template, listed
 from nested import is_bastion, runs
 from render import PlayState, Renderer, module_name
@@ -224,7 +224,7 @@ class Reader:
 
     def hosts(self, play):
         pattern = play.hosts
-        templar = guard_lookups(Templar(loader=self.loader, variables=self.variables.get_vars(play=play)))
+        templar = Templar(loader=self.loader, variables=self.variables.get_vars(play=play))
         try:
             pattern = template(templar, pattern)
         except Exception as e:  # undefined in a pattern raises by kind of pattern

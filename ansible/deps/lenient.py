@@ -10,8 +10,9 @@ from ansible.parsing.vault import is_encrypted
 from ansible.playbook.role.definition import RoleDefinition
 from ansible.plugins import loader as plugins
 
+from names import listed
 from says import PROBLEMS, READS, REQUEST, ROOT, emit, inside, relative
-from versions import ENVIRONMENTS, environment_of, position
+from versions import ENVIRONMENTS, position
 
 # Lookups that look at nothing but the repository and the variables.
 HARMLESS = {"file", "template", "vars", "dict", "items", "list", "indexed_items", "nested", "flattened",
@@ -102,22 +103,29 @@ for environment in ENVIRONMENTS:
     environment.compile = keep_compiled(environment.compile)
 
 
-def guard_lookups(templar):
-    """Replaces the ways to a lookup in a templar's environment by one that makes only harmless ones."""
-    known = environment_of(templar).globals
-    for name in ("lookup", "query", "q"):
-        original = known.get(name)
+def guard_lookups(original):
+    """Whatever asks for a lookup gets only those that look at nothing but the repository."""
+    def get(name, *args, **kwargs):
+        short = str(name).removeprefix("ansible.builtin.").removeprefix("ansible.legacy.")
+        if short not in HARMLESS:
+            raise AnsibleError(f"lookup {short} is not made while reading")
+        found = original(name, *args, **kwargs)
+        if short in ("file", "template", "fileglob", "filetree") and found.object is not None:
+            found.object.run = guard_paths(found.object.run)
+        return found
+    return get
 
-        def call(which, *args, _original=original, **kwargs):
-            short = str(which).removeprefix("ansible.builtin.")
-            if short not in HARMLESS:
-                raise AnsibleError(f"lookup {short} is not made while reading")
-            if short in ("file", "template", "fileglob"):
-                for a in args:
-                    if str(a).startswith("/") and not inside(os.path.realpath(str(a))):
-                        raise AnsibleError(f"{a} is outside of the repository")
-                    if str(a).startswith("/"):
-                        READS.add(os.path.realpath(str(a)), "files")
-            return _original(which, *args, **kwargs)
-        known[name] = call
-    return templar
+
+def guard_paths(run):
+    def guarded(terms, *args, **kwargs):
+        for term in listed(terms):
+            path = os.path.expanduser(str(term))
+            if path.startswith("/"):
+                if not inside(os.path.realpath(path)):
+                    raise AnsibleError(f"{term} is outside of the repository")
+                READS.add(os.path.realpath(path), "files")
+        return run(terms, *args, **kwargs)
+    return guarded
+
+
+plugins.lookup_loader.get_with_context = guard_lookups(plugins.lookup_loader.get_with_context)

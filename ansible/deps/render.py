@@ -9,7 +9,7 @@ from ansible.errors import AnsibleError
 from ansible.template import Templar
 
 import contents
-from lenient import HARMLESS, guard_lookups
+from lenient import HARMLESS
 from names import is_text_template, listed, strings
 from says import PROBLEMS, READS, ROOT, first_line, inside, relative
 from versions import Encrypted, looped, template, template_text
@@ -82,7 +82,7 @@ class Renderer:
 
     def templar(self, state, host, variables):
         if host.name not in state.templars:
-            state.templars[host.name] = guard_lookups(Templar(loader=self.loader, variables={}))
+            state.templars[host.name] = Templar(loader=self.loader, variables={})
         templar = state.templars[host.name]
         templar.available_variables = variables
         return templar
