@@ -19,9 +19,9 @@ import (
 func adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "admin", Short: "Back up, restore and check the store; prune the history", GroupID: "server",
-		Long: `Works on the store itself, as the configuration names it. An external etcd, or one whose members have a client
-address (store: {member: {clients: ...}}), can be worked on while servers run; one that is shut in a process, only
-while that does not.`,
+		Long: `Works on the store itself, as the configuration names it, while servers run or not. The etcd inside a server that has
+no client address (store: {member: {clients: ...}}) is reached on the machine and by the user that the server runs on
+and as; of one that does not run, the files are opened.`,
 	}
 	cmd.AddCommand(backupCommand(), restoreCommand(), adminCheckCommand(), pruneCommand())
 	return cmd
@@ -38,14 +38,9 @@ func withStore(ctx context.Context, file string, fn func(*store.Store) error) er
 	if err != nil {
 		return err
 	}
-	if m := set.Store.Member; m != nil && m.Clients != "" {
-		// The member runs in a server: ask it there.
-		set.Store.Etcd = &settings.Etcd{Endpoints: []string{m.Clients}, CA: m.CA, Cert: m.Cert, Key: m.Key}
-		set.Store.Member = nil
-	}
 	p := &process{set: set, id: newProcessID(), log: slog.New(slog.DiscardHandler)}
 	defer p.close()
-	if err := p.openStore(ctx); err != nil {
+	if err := p.reachStore(ctx); err != nil {
 		return err
 	}
 	return fn(p.store)

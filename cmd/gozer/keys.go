@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -29,8 +28,7 @@ They are made when they are first needed. Who loses them loses all secrets: keep
 The file of an export is that of zuul-admin export-keys: keys go from Zuul to Gozer and back, and the secrets in the
 repositories stay as they are.
 
-These commands open the store of a server. With an embedded etcd they need the server to be stopped; with an external
-one it may run.`,
+These commands open the store of a server, which may run or not; on its machine and as its user, where etcd is inside it.`,
 		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(keysExport(), keysImport(), keysList())
@@ -52,10 +50,7 @@ func withKeys(ctx context.Context, file string, fn func(set *settings.Settings, 
 	}
 	p := &process{set: set, id: newProcessID(), log: slog.New(slog.DiscardHandler)}
 	defer p.close()
-	if err := p.openStore(ctx); err != nil {
-		if strings.Contains(err.Error(), "in use") {
-			return fmt.Errorf("%w: stop the server first", err)
-		}
+	if err := p.reachStore(ctx); err != nil {
 		return err
 	}
 	return fn(set, &keyring{store: p.store, password: password})

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/kv/etcd"
@@ -74,10 +76,31 @@ func (p *process) register(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// adminSocket is where commands of this machine reach the store of a server that opens no port for it.
+func adminSocket(set *settings.Settings) string { return filepath.Join(set.Data, "etcd", "admin.sock") }
+
+// reachStore opens the store for a command: in the server that runs it, where it does, else by itself.
+func (p *process) reachStore(ctx context.Context) error {
+	if m := p.set.Store.Member; m != nil && m.Clients != "" {
+		p.set.Store.Etcd = &settings.Etcd{Endpoints: []string{m.Clients}, CA: m.CA, Cert: m.Cert, Key: m.Key}
+	} else if c, err := net.Dial("unix", adminSocket(p.set)); err == nil && p.set.Store.Etcd == nil {
+		_ = c.Close()
+		p.set.Store.Etcd = &settings.Etcd{Endpoints: []string{"unix://" + adminSocket(p.set)}}
+	}
+	err := p.openStore(ctx)
+	if err != nil && strings.Contains(err.Error(), "in use by process") {
+		return fmt.Errorf("%w; its store cannot be reached from outside (a data folder with a shorter path, or store: {member: {clients: 127.0.0.1:2379}}, makes it so): stop the server first", err)
+	}
+	return err
+}
+
 // embedConfig is how the etcd inside this process runs.
 func embedConfig(set *settings.Settings, p *process) etcd.EmbedConfig {
 	c := etcd.EmbedConfig{Dir: filepath.Join(set.Data, "etcd"), Quota: int64(set.Store.Quota), Reserve: int64(set.Store.Reserve), Log: p.log}
 	m := set.Store.Member
+	if m == nil || m.Clients == "" {
+		c.Socket = adminSocket(set)
+	}
 	if m == nil {
 		return c
 	}

@@ -24,6 +24,9 @@ const unheard = "127.0.0.1:2380"
 // defaultQuota is twice what the live data of an installation should be.
 const defaultQuota = 2 << 30
 
+// longestSocket is the longest path that the address of a socket can hold.
+const longestSocket = 107
+
 // EmbedConfig says how to run a member inside this process. Only Dir is needed.
 type EmbedConfig struct {
 	// Dir is the folder that holds everything; it is made (mode 0700) if it is not there. One
@@ -37,6 +40,10 @@ type EmbedConfig struct {
 	// ClientAddr, where set, is the host:port at which other processes can Dial this member
 	// (port 0: any; see Member.ClientAddr). Empty: only this process uses it.
 	ClientAddr string
+	// Socket, where set and ClientAddr is not, is the path of a socket at which other processes of this machine can
+	// Dial this member, as unix://PATH. It belongs into a folder that only its user may enter. A path that is too
+	// long for a socket is left out.
+	Socket string
 	// ClientTLS and PeerTLS protect the two ports. An address other than loopback needs them.
 	ClientTLS, PeerTLS *TLSFiles
 	// Join are client addresses of a running cluster. A member whose folder is new joins it
@@ -180,6 +187,9 @@ func (c EmbedConfig) embed() (*embed.Config, error) {
 		cfg.ListenClientUrls = []url.URL{client}
 		cfg.AdvertiseClientUrls = cfg.ListenClientUrls
 		c.ClientTLS.apply(&cfg.ClientTLSInfo)
+	} else if c.Socket != "" && len(c.Socket) <= longestSocket {
+		cfg.ListenClientUrls = []url.URL{{Scheme: "unix", Path: c.Socket}}
+		cfg.AdvertiseClientUrls = cfg.ListenClientUrls
 	}
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	return cfg, nil
@@ -231,7 +241,7 @@ func (m *Member) Store() *Store { return m.store }
 
 // ClientAddr is where other processes can Dial this member; empty if they cannot.
 func (m *Member) ClientAddr() string {
-	if len(m.etcd.Clients) == 0 {
+	if len(m.etcd.Clients) == 0 || m.etcd.Clients[0].Addr().Network() == "unix" {
 		return ""
 	}
 	return m.etcd.Clients[0].Addr().String()

@@ -30,6 +30,15 @@ var harmless = map[string]bool{
 	"creating peer listener failed": true,
 }
 
+// serving are what etcd says when it stops to serve other processes.
+var serving = map[string]bool{
+	"setting up serving from embedded etcd failed.": true,
+	"stopping insecure grpc server due to error":    true,
+	"stopped insecure grpc server due to error":     true,
+	"stopping secure grpc server due to error":      true,
+	"stopped secure grpc server due to error":       true,
+}
+
 // zapLogger makes the logger that etcd wants out of ours. It passes on warnings and worse; what
 // etcd says beyond is of use to those who work on etcd.
 func zapLogger(log *slog.Logger) *zap.Logger {
@@ -63,8 +72,11 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range slices.Concat(c.fields, fields) {
 		f.AddTo(enc)
 	}
-	if text, _ := enc.Fields["error"].(string); e.Message == "failed to apply request" && strings.Contains(text, "no space") {
+	switch text, _ := enc.Fields["error"].(string); {
+	case e.Message == "failed to apply request" && strings.Contains(text, "no space"):
 		return nil // the alarm was told of, and whoever asks is told
+	case serving[e.Message] && strings.Contains(strings.ToLower(text), "closed"):
+		return nil // by Close
 	}
 	attrs := make([]slog.Attr, 0, len(enc.Fields))
 	for _, k := range slices.Sorted(maps.Keys(enc.Fields)) {
