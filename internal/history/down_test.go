@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 // Builds finish while the database is away: what there is to record waits in the store, and is written when
 // the database is back, all of it and once.
 func TestTheDatabaseIsAwayWhileBuildsFinish(t *testing.T) {
-	u, err := url.Parse(postgres(t))
+	pg := newServer(t)
+	u, err := url.Parse(pg.url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,20 +84,33 @@ func TestTheDatabaseIsAwayWhileBuildsFinish(t *testing.T) {
 	}
 	finish(1)
 	drained()
-	w.Cut(true)
-	for n := 2; n <= 20; n++ {
-		finish(n)
+	n := 1
+	for what, away := range map[string]func(yes bool){
+		"the wire is cut": w.Cut,
+		"the server crashes": func(yes bool) {
+			if yes {
+				pg.stop(syscall.SIGQUIT)
+			} else {
+				pg.start()
+			}
+		},
+	} {
+		away(true)
+		for range 19 {
+			n++
+			finish(n)
+		}
+		time.Sleep(300 * time.Millisecond)
+		if err := db.Ping(ctx); err == nil {
+			t.Errorf("%s: the database answers", what)
+		}
+		if got := waiting(); got != 19 {
+			t.Errorf("%s: %d records wait while the database is away, want 19", what, got)
+		}
+		away(false)
+		drained()
 	}
-	time.Sleep(300 * time.Millisecond)
-	if err := db.Ping(ctx); err == nil {
-		t.Error("the database answers although the wire is cut")
-	}
-	if got := waiting(); got != 19 {
-		t.Errorf("%d records wait while the database is away, want 19", got)
-	}
-	w.Cut(false)
-	drained()
-	for n := 1; n <= 20; n++ {
+	for n := 1; n <= 39; n++ {
 		id := fmt.Sprintf("00000000-0000-4000-8000-%012d", n)
 		if _, err := db.Buildset(ctx, "t", id); err != nil {
 			t.Errorf("buildset %s: %v", id, err)

@@ -47,6 +47,39 @@ func open(t *testing.T, url string) *history.DB {
 
 // postgres starts a server of its own on loopback and makes an empty database in it.
 func postgres(t *testing.T) string {
+	t.Helper()
+	return newServer(t).url
+}
+
+// server is a PostgreSQL server that can be stopped and started.
+type server struct {
+	t    *testing.T
+	url  string
+	addr string
+	make func() *exec.Cmd
+	cmd  *exec.Cmd
+}
+
+func (s *server) start() {
+	s.t.Helper()
+	s.cmd = s.make()
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	waitFor(s.t, s.addr, s.url)
+}
+
+// stop ends the server: at once with SIGINT, as in a crash with SIGQUIT.
+func (s *server) stop(sig os.Signal) {
+	if s.cmd != nil {
+		_ = s.cmd.Process.Signal(sig)
+		_ = s.cmd.Wait()
+		s.cmd = nil
+	}
+}
+
+func newServer(t *testing.T) *server {
+	t.Helper()
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil || len(bins) == 0 {
 		t.Skip("SKIP: no PostgreSQL server on this machine (apt-get install postgresql)")
@@ -78,17 +111,12 @@ func postgres(t *testing.T) string {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	port := freePort(t)
-	server := run("postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", dir)
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Signal(os.Interrupt) // fast shutdown
-		_ = server.Wait()
-	})
-	url := fmt.Sprintf("postgres://gozer@127.0.0.1:%s/postgres?sslmode=disable", port)
-	waitFor(t, "127.0.0.1:"+port, url)
-	return url
+	s := &server{t: t, url: fmt.Sprintf("postgres://gozer@127.0.0.1:%s/postgres?sslmode=disable", port), addr: "127.0.0.1:" + port, make: func() *exec.Cmd {
+		return run("postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", dir)
+	}}
+	t.Cleanup(func() { s.stop(os.Interrupt) })
+	s.start()
+	return s
 }
 
 func waitFor(t *testing.T, address, url string) {
