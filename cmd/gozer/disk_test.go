@@ -18,7 +18,7 @@ const slowly = "#!/bin/sh\nsleep 5\n"
 // the store keeps free, then to the last byte, while a build runs and people push: the server lives and says
 // what is wrong, refuses what it cannot keep, and when there is room, what was under way ends.
 func TestTheDiskOfAServerIsFull(t *testing.T) {
-	disk := smalldisk.New(t, 640<<20)
+	disk := smalldisk.New(t, 400<<20)
 	s := newRealSite(t, filepath.Join(disk.Dir, "data"), "")
 	s.onFullDisk(disk, 60<<20, 0)
 	for change, results := range s.builds("unit") {

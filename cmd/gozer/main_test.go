@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -18,6 +19,9 @@ func TestMain(m *testing.M) {
 		os.Exit(run(os.Args[1:])) // what this process starts when it is a server, or runs a job
 	}
 	if slices.Contains(os.Environ(), asGozer) {
+		if text := os.Getenv(asOlder); text != "" {
+			newestFormat, _ = strconv.Atoi(text)
+		}
 		os.Exit(run(os.Args[1:]))
 	}
 	testscript.Main(m, map[string]func(){"gozer": func() { os.Exit(run(os.Args[1:])) }})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,11 +24,19 @@ import (
 // asGozer is the environment variable with which this test program is gozer.
 const asGozer = "GOZER_TEST_AS_GOZER=1"
 
+// asOlder names the one that makes it an older gozer, which knows formats of the store up to its value only.
+const asOlder = "GOZER_TEST_NEWEST_FORMAT"
+
+// olderProgram names the one that names a gozer of an earlier release, to upgrade from that one instead.
+const olderProgram = "GOZER_TEST_OLDER"
+
 // realServer is a server that is a process of its own, which signals can reach.
 type realServer struct {
 	t      *testing.T
 	set    *settings.Settings
 	config string
+	// format is the newest that it knows; 0: all.
+	format int
 	cmd    *exec.Cmd
 	log    *logBuffer
 	ended  chan error
@@ -60,6 +69,14 @@ func (l *logBuffer) String() string {
 // newRealSite starts a server with its data in a folder, and more lines of configuration.
 func newRealSite(t *testing.T, data, more string) *realSite {
 	t.Helper()
+	r := prepareRealSite(t, data, more)
+	r.start()
+	return r
+}
+
+// prepareRealSite is newRealSite without the start.
+func prepareRealSite(t *testing.T, data, more string) *realSite {
+	t.Helper()
 	if err := sandbox.Check(t.Context()); err != nil {
 		t.Skip(err)
 	}
@@ -67,7 +84,6 @@ func newRealSite(t *testing.T, data, more string) *realSite {
 	s.write(filepath.Join(s.dir, "tenants.yaml"), siteTenants, 0o600)
 	r := &realSite{site: s, realServer: s.newServer(data, filepath.Join(data, "forge"), more)}
 	s.at(r.realServer)
-	r.start()
 	return r
 }
 
@@ -104,8 +120,15 @@ log: {format: json}
 // begin begins a process of the server, whatever becomes of it.
 func (r *realServer) begin() {
 	r.t.Helper()
-	r.cmd = exec.Command(os.Args[0], "server", "--config", r.config)
+	program := os.Args[0]
+	if r.format > 0 {
+		program = cmp.Or(os.Getenv(olderProgram), program)
+	}
+	r.cmd = exec.Command(program, "server", "--config", r.config)
 	r.cmd.Env = append(os.Environ(), asGozer)
+	if r.format > 0 {
+		r.cmd.Env = append(r.cmd.Env, fmt.Sprint(asOlder, "=", r.format))
+	}
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)

@@ -16,6 +16,10 @@ import (
 	"github.com/gozer-ci/gozer/internal/store"
 )
 
+// newestFormat is the newest format of the store that this program knows; 0 is all that there are. Only tests of
+// upgrades set it.
+var newestFormat int
+
 // openStore finds the state: in a cluster elsewhere, or in an etcd inside this process, which may be a
 // member of a cluster.
 func (p *process) openStore(ctx context.Context) error {
@@ -40,7 +44,7 @@ func (p *process) openStore(ctx context.Context) error {
 		p.member, p.kv = m, m.Store()
 	}
 	var err error
-	p.store, err = store.Open(ctx, store.Config{KV: p.kv, Host: hostname(), Version: version, Log: p.log})
+	p.store, err = store.Open(ctx, store.Config{KV: p.kv, Host: hostname(), Version: version, Format: newestFormat, Log: p.log})
 	return err
 }
 
