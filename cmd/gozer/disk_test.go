@@ -77,6 +77,9 @@ func (s *realSite) onFullDisk(disk *smalldisk.Disk, left ...int64) {
 		}
 		s.report(running + 1)
 	}
+	if text := s.log.String(); strings.Contains(text, "work is interrupted") {
+		s.Error("work was interrupted, and what ran with it")
+	}
 	if n := len(s.builds("unit")); n != 1+2*len(left) {
 		s.Errorf("the history has builds of %d changes, want %d", n, 1+2*len(left))
 	}

@@ -79,7 +79,7 @@ func (p *process) keepWorking(ctx context.Context) error {
 			return context.Canceled
 		case time.Since(began) > time.Minute:
 			pause = 250 * time.Millisecond
-		case time.Since(began) < settled && !errors.Is(err, kv.ErrSessionLost) && !p.interrupted:
+		case time.Since(began) < settled && !errors.Is(err, kv.ErrSessionLost) && !errors.Is(err, kv.ErrNoSpace) && !p.interrupted:
 			return err
 		}
 		p.interrupted = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,17 +38,26 @@ type bench struct {
 	*testing.T
 	st    *store.Store
 	nodes *store.Collection[node.Node]
+	// full: the store takes nothing that needs room.
+	full atomic.Bool
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	m := memkv.New(memkv.Config{})
+	b := &bench{T: t}
+	m := memkv.New(memkv.Config{Fault: func(txn kv.Txn) memkv.Fault {
+		if b.full.Load() && slices.ContainsFunc(txn.Then, func(o kv.Op) bool { return o.Kind == kv.OpPut }) {
+			return memkv.Fault{Before: kv.ErrNoSpace}
+		}
+		return memkv.Fault{}
+	}})
 	t.Cleanup(func() { _ = m.Close() })
-	st, err := store.Open(t.Context(), store.Config{KV: m})
-	if err != nil {
+	var err error
+	if b.st, err = store.Open(t.Context(), store.Config{KV: m}); err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t, st, store.Records[node.Node](st, node.Records)}
+	b.nodes = store.Records[node.Node](b.st, node.Records)
+	return b
 }
 
 // launch runs a launcher; the function it gives back kills it, and waits for its end.
@@ -225,6 +235,28 @@ func TestLife(t *testing.T) {
 		b.wantStates()
 		if n := instances(t, p); n != 0 {
 			t.Errorf("%d instances are left", n)
+		}
+	})
+}
+
+// A store that is full for longer than any other patience lasts: the launcher waits, makes nothing twice, and answers
+// when there is room.
+func TestTheStoreIsFull(t *testing.T) {
+	play(t, func(b *bench) {
+		p := small()
+		p.BootTakes(30 * time.Second)
+		b.launch("one", answers, p)
+		b.want("r1", "small")
+		time.Sleep(time.Second)
+		b.full.Store(true)
+		time.Sleep(time.Hour)
+		if out := b.outcome("r1"); out != nil {
+			t.Errorf("a store that is full took %+v", out)
+		}
+		b.full.Store(false)
+		time.Sleep(time.Minute)
+		if ids := b.got("r1"); len(ids) != 1 || instances(t, p) != 1 {
+			t.Errorf("nodes %v, and %d instances", ids, instances(t, p))
 		}
 	})
 }

@@ -69,8 +69,15 @@ func (l *Launcher) writeChunk(ctx context.Context, ids []string) error {
 	}
 	ok, rev, err := l.st.KV().Commit(ctx, txn)
 	for err != nil {
-		if ctx.Err() != nil || errors.Is(err, kv.ErrInvalid) || errors.Is(err, kv.ErrTooLarge) || errors.Is(err, kv.ErrNoSpace) || errors.Is(err, kv.ErrClosed) {
+		if ctx.Err() != nil || errors.Is(err, kv.ErrInvalid) || errors.Is(err, kv.ErrTooLarge) || errors.Is(err, kv.ErrClosed) {
 			return fmt.Errorf("write the records of nodes: %w", err)
+		}
+		if errors.Is(err, kv.ErrNoSpace) { // nothing was written; who works with the nodes goes on meanwhile
+			if err := l.wait(ctx, time.Second); err != nil {
+				return err
+			}
+			ok, rev, err = l.st.KV().Commit(ctx, txn)
+			continue
 		}
 		l.log.Warn("it is not known whether the records of nodes were written", "err", err)
 		if ok, rev, err = l.settle(ctx, txn); err != nil {
@@ -93,16 +100,24 @@ func (l *Launcher) writeChunk(ctx context.Context, ids []string) error {
 	return nil
 }
 
+// wait lets time pass, unless the launcher ends.
+func (l *Launcher) wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.cfg.Session.Done():
+		return fmt.Errorf("%w: %w", kv.ErrClosed, kv.ErrSessionLost)
+	case <-time.After(d):
+		return nil
+	}
+}
+
 // settle finds out, after a pause, whether a transaction went through whose outcome is unknown, and at
 // which revision. A later write by somebody else to one of the records does not hide it: a transaction
 // writes all of them or none.
 func (l *Launcher) settle(ctx context.Context, txn kv.Txn) (done bool, rev int64, err error) {
-	select {
-	case <-ctx.Done():
-		return false, 0, ctx.Err()
-	case <-l.cfg.Session.Done():
-		return false, 0, fmt.Errorf("%w: %w", kv.ErrClosed, kv.ErrSessionLost)
-	case <-time.After(500 * time.Millisecond):
+	if err := l.wait(ctx, 500*time.Millisecond); err != nil {
+		return false, 0, err
 	}
 	for _, op := range txn.Then {
 		e, found, err := kv.Get(ctx, l.st.KV(), op.Key)
