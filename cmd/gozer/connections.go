@@ -37,7 +37,7 @@ func openLocal(ctx context.Context, p *process, c settings.Connection) (*connect
 	f, err := local.New(ctx, local.Config{
 		Name: c.Name, Host: c.Host, Dir: c.Path, Store: p.kv, BaseURL: strings.TrimSuffix(p.set.Root, "/") + strings.TrimSuffix(at, "/"),
 		PageURL:  strings.TrimSuffix(p.set.Root, "/") + "/change/" + c.Name + "/",
-		Projects: c.Projects, AdminToken: c.Admin, Log: p.log,
+		Projects: c.Projects, AdminToken: c.Admin, MaxDependencies: c.MaxDependencies, Log: p.log,
 	})
 	if err != nil {
 		return nil, err

@@ -112,6 +112,9 @@ type Connection struct {
 	Admin string `yaml:"admin"`
 	// Projects that driver local makes if they are not there.
 	Projects []string `yaml:"projects"`
+	// MaxDependencies is how many unmerged git parents a change may have: events of others are left alone, with a
+	// line in the log. Without it there is no bound.
+	MaxDependencies *int `yaml:"max-dependencies"`
 }
 
 // Logs says for how long the logs of builds are kept, and how much of them: the oldest go first. Zero
@@ -389,6 +392,9 @@ func (s *Settings) finishConnections(problem func(string, ...any), def func(*str
 		seen[c.Name] = true
 		if !slices.Contains(ConnectionDrivers, c.Driver) {
 			problem("connections[%d].driver: %q is none of %s", i, c.Driver, strings.Join(ConnectionDrivers, ", "))
+		}
+		if c.MaxDependencies != nil && *c.MaxDependencies < 0 {
+			problem("connections[%d].max-dependencies: %d is no number of changes; leave it out for no bound", i, *c.MaxDependencies)
 		}
 		def(&c.Host, c.Name)
 		def(&c.Path, filepath.Join(s.Data, "forge", c.Name))

@@ -39,11 +39,11 @@ func TestReadFillsDefaults(t *testing.T) {
 }
 
 func TestReadNamesEveryProblem(t *testing.T) {
-	_, err := settings.Read(write(t, "listen: nowhere\nconnections:\n- {name: 'a b', driver: cvs}\nproviders:\n- {name: p, driver: static, hosts: [{name: h}]}\n"))
+	_, err := settings.Read(write(t, "listen: nowhere\nconnections:\n- {name: 'a b', driver: cvs, max-dependencies: -1}\nproviders:\n- {name: p, driver: static, hosts: [{name: h}]}\n"))
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"data:", "tenants:", "listen:", "connections[0].name", "connections[0].driver", "address", "host-keys"} {
+	for _, want := range []string{"data:", "tenants:", "listen:", "connections[0].name", "connections[0].driver", "connections[0].max-dependencies", "address", "host-keys"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not speak of %s:\n%v", want, err)
 		}

@@ -65,6 +65,8 @@ type Config struct {
 	User string
 	// SubmitWholeTopic makes the open changes of a topic need each other.
 	SubmitWholeTopic bool
+	// MaxDependencies bounds how many git parents of a change are looked at; nil is no bound.
+	MaxDependencies *int
 	// MaxPack bounds one push, in bytes; default 1 GiB.
 	MaxPack int64
 	// Sink, where set, takes events even while Serve does not run.

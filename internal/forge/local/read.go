@@ -259,5 +259,13 @@ func (f *Forge) Topic(ctx context.Context, topic string) ([]change.Key, error) {
 	return out, nil
 }
 
+// MaxDependencies is that of Config; negative is no bound.
+func (f *Forge) MaxDependencies() int {
+	if f.Config.MaxDependencies == nil {
+		return -1
+	}
+	return *f.Config.MaxDependencies
+}
+
 // WholeTopic tells whether the changes of a topic need each other, for they are merged together.
 func (f *Forge) WholeTopic() bool { return f.SubmitWholeTopic }
