@@ -34,8 +34,24 @@ func Buildset(w io.Writer, g *api.Graph, width int) error {
 	return err
 }
 
-// schedule is the graph in timeline's words. Jobs that never ran take no place in it.
+// Agreement lays a buildset that has ended beside the simulation of its jobs on so many slots.
+func Agreement(g *api.Graph, slots int) (*timeline.Agreement, error) {
+	plan, builds := ran(g)
+	plan.Slots = slots
+	a, err := timeline.Agree(plan, builds)
+	if err != nil {
+		return nil, fmt.Errorf("compare buildset %s with its simulation: %w", g.Buildset, err)
+	}
+	return a, nil
+}
+
 func schedule(g *api.Graph) (*timeline.Schedule, error) {
+	plan, builds := ran(g)
+	return timeline.Analyse(plan, builds, g.Now)
+}
+
+// ran is the graph in timeline's words. Jobs that never ran take no place in it.
+func ran(g *api.Graph) (timeline.Plan, []timeline.Build) {
 	var plan timeline.Plan
 	var builds []timeline.Build
 	for i := range g.Jobs {
@@ -50,5 +66,5 @@ func schedule(g *api.Graph) (*timeline.Schedule, error) {
 		plan.Jobs = append(plan.Jobs, t)
 		builds = append(builds, timeline.Build{Job: j.ID, Queued: j.Queued, Start: j.Started, End: j.Ended, Estimate: t.Duration})
 	}
-	return timeline.Analyse(plan, builds, g.Now)
+	return plan, builds
 }
