@@ -8,7 +8,7 @@ func commands() []*cobra.Command {
 		demoCommand(), serverCommand(), executorCommand(), clusterCommand(), adminCommand(), keysCommand(), ansibleCommand(),
 		configCommand(), secretCommand(), depsCommand(), conformanceCommand(), versionCommand(),
 		changeCommand(), statusCommand(), explainCommand(), buildCommand(), logsCommand(),
-		nodesCommand(), runCommand(), runNodesCommand(),
+		nodesCommand(), locksCommand(), runCommand(), runNodesCommand(),
 	}
 	out = append(out, operateCommands()...)
 	return append(out, autoholdCommands()...)

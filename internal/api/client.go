@@ -136,6 +136,11 @@ func (c *Client) Races(ctx context.Context, tenant, buildset string) (*Races, er
 	return r, c.get(ctx, inTenant(tenant, "buildset/"+url.PathEscape(buildset)+"/races"), r)
 }
 
+// Locks lists the locks that pipelines of the tenant share.
+func (c *Client) Locks(ctx context.Context, tenant string) (out []Lock, err error) {
+	return out, c.get(ctx, inTenant(tenant, "locks"), &out)
+}
+
 // Builds lists finished builds, newest first; the query is Zuul's (project, pipeline, job_name...).
 func (c *Client) Builds(ctx context.Context, tenant string, query url.Values) (out []Build, err error) {
 	return out, c.get(ctx, inTenant(tenant, "builds?"+query.Encode()), &out)

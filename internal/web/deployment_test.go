@@ -132,6 +132,10 @@ func TestLocksAreTold(t *testing.T) {
 	if l.Use < 0.4 || l.Use > 0.6 || len(l.Past) != 6 || l.Pipelines[0] != (api.LockUse{Pipeline: "deploy", Precedence: "high"}) {
 		t.Errorf("its use is %v, its past %v, its pipelines %v", l.Use, l.Past, l.Pipelines)
 	}
+	again, err := api.New(api.ClientConfig{URL: w.http.URL}).Locks(t.Context(), "t")
+	if err != nil || len(again) != 1 || again[0].Waiting[0].Buildset != "bs-h1" {
+		t.Errorf("the client reads %+v, %v", again, err)
+	}
 	var x api.Explained
 	if w.get("/api/tenant/t/explain?of=h1", &x); len(x.Items) != 1 || !strings.Contains(x.Items[0].Jobs[0].Why, "held by a buildset of pipeline deploy since") ||
 		!strings.Contains(x.Items[0].Jobs[0].Why, "it is next") {
