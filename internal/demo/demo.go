@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -280,7 +281,11 @@ func (t *teller) deploy(ctx context.Context) error {
 		return err
 	}
 	first := &sets[len(sets)-1]
-	g, err := t.api.Graph(ctx, tenant, first.UUID)
+	var g *api.Graph
+	err = t.wait(ctx, "what the deployment took", func() (bool, error) {
+		g, err = t.api.Graph(ctx, tenant, first.UUID)
+		return err == nil && !g.Live, err
+	})
 	if err != nil {
 		return err
 	}
@@ -294,6 +299,26 @@ func (t *teller) deploy(ctx context.Context) error {
 		if s.Result != "SUCCESS" {
 			return fmt.Errorf("deployment %s ended with %s; its jobs' logs say why: %s", s.UUID, s.Result, t.Server)
 		}
+	}
+	return t.dispatch(g)
+}
+
+// agreed is how much longer than its simulation a deployment may take.
+const agreed = 1.05
+
+// dispatch lays a deployment beside its simulation, unless it was interrupted in its middle.
+func (t *teller) dispatch(g *api.Graph) error {
+	if slices.ContainsFunc(g.Jobs, func(j api.Job) bool { return j.Queued.Before(t.began) }) {
+		t.say("It began in an earlier run of the story, and is not compared with its simulation.")
+		return nil
+	}
+	a, err := term.Agreement(g, BastionSlots)
+	if err != nil {
+		return err
+	}
+	t.say("The server's dispatch beside gozer deps simulate: %s", a)
+	if a.Ratio > agreed {
+		return fmt.Errorf("deployment %s took %.2f times its simulation, more than %.2f", g.Buildset, a.Ratio, agreed)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/api"
-	"github.com/gozer-ci/gozer/internal/api/term"
 )
 
 // race shows what the jobs of the first deployment really touched: two of them the same file, in no order. The
@@ -43,30 +42,7 @@ func (t *teller) race(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.races(ctx, mended, false); err != nil {
-		return err
-	}
-	return t.dispatch(ctx, mended)
-}
-
-// agreed is how much longer than its simulation a deployment may take.
-const agreed = 1.05
-
-// dispatch lays a deployment, whose jobs the server had estimates of, beside the simulation of it.
-func (t *teller) dispatch(ctx context.Context, of *api.Buildset) error {
-	g, err := t.api.Graph(ctx, tenant, of.UUID)
-	if err != nil {
-		return err
-	}
-	a, err := term.Agreement(g, BastionSlots)
-	if err != nil {
-		return err
-	}
-	t.say("   the server's order is that of gozer deps simulate: %s", a)
-	if a.Ratio > agreed {
-		return fmt.Errorf("deployment %s took %.2f times its simulation, more than %.2f", of.UUID, a.Ratio, agreed)
-	}
-	return nil
+	return t.races(ctx, mended, false)
 }
 
 // races shows the races of a deployment, and makes sure that there are some, or none.

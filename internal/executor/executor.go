@@ -356,6 +356,9 @@ func (x *Executor) serve(ctx context.Context, t *store.Task) error {
 		return err
 	}
 	if t.Lost {
+		if err := x.Nodes.Release(context.WithoutCancel(ctx), s.Nodes, s.Build, Release{Used: true}); err != nil {
+			x.Log.Warn("nodes of a lost build could not be given back", "build", s.Build, "error", err)
+		}
 		return t.Done(ctx, &pipeline.BuildEnded{Build: s.Build, Result: pipeline.Aborted, At: time.Now(),
 			Detail: "The executor that ran this build is gone"})
 	}

@@ -139,6 +139,9 @@ func TestABuildWhoseExecutorVanishedIsReported(t *testing.T) {
 		t.Errorf("end %+v", end)
 	}
 	want(t, end.Detail, "is gone")
+	if len(w.held) != 1 || !w.held[0].Used {
+		t.Errorf("its nodes were given back %+v, want once, as used", w.held)
+	}
 }
 
 func TestNodesAndHolds(t *testing.T) {

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,7 +23,8 @@ type Strategy struct {
 func ZuulStrategy() Strategy { return Strategy{Active: inWindow, Order: configOrder} }
 
 // LongestPathStrategy works on what is in the window, and takes the job with the longest remaining
-// path first, as estimated; equals go in the order of the configuration.
+// path first, as estimated; equals go in the order of the configuration. What was never seen to end counts as
+// much as the others do in the median, so that without any estimate the longest chain of jobs goes first.
 func LongestPathStrategy() Strategy { return Strategy{Active: inWindow, Order: longestPath} }
 
 // StrategyFor is the strategy that the settings ask for.
@@ -49,6 +52,11 @@ func longestPath(s *State, g *job.Graph) []*job.Job {
 			children[d.Job] = append(children[d.Job], j)
 		}
 	}
+	unknown := time.Second
+	if slices.ContainsFunc(g.Jobs, func(j *job.Job) bool { return s.Estimates[j.Name] == 0 }) && len(s.Estimates) > 0 {
+		known := slices.Sorted(maps.Values(s.Estimates))
+		unknown = known[len(known)/2]
+	}
 	rest := map[job.ID]time.Duration{}
 	var path func(*job.Job) time.Duration
 	path = func(j *job.Job) time.Duration {
@@ -59,23 +67,13 @@ func longestPath(s *State, g *job.Graph) []*job.Job {
 		for _, c := range children[j.ID] {
 			longest = max(longest, path(c))
 		}
-		rest[j.ID] = longest + s.Estimates[j.Name]
+		rest[j.ID] = longest + cmp.Or(s.Estimates[j.Name], unknown)
 		return rest[j.ID]
 	}
 	for _, j := range g.Jobs {
 		path(j)
 	}
 	out := slices.Clone(g.Jobs)
-	slices.SortStableFunc(out, func(a, b *job.Job) int { return -cmpDuration(rest[a.ID], rest[b.ID]) })
+	slices.SortStableFunc(out, func(a, b *job.Job) int { return cmp.Compare(rest[b.ID], rest[a.ID]) })
 	return out
-}
-
-func cmpDuration(a, b time.Duration) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
