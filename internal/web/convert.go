@@ -84,7 +84,7 @@ func convertItem(st *pipeline.State, sem *pipeline.Semaphores, it *pipeline.Item
 	}
 	out.State = itemState(st, it, out.Jobs)
 	e := pipeline.Explain(st, sem, it.ID)
-	if out.Why = e.Why; worthANote(&out) {
+	if out.Why = e.Why; worthANote(&out) || b != nil && b.Looking != "" {
 		out.Note = e.Why
 	}
 	for i := range e.Jobs {
