@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,17 +66,18 @@ func executorVerb(name, does, method string) *cobra.Command {
 	fl.StringVar(&data, "data", "", "its data folder, in place of --config")
 	fl.StringVarP(&format, "format", "f", "text", "text or json")
 	completeWords(cmd, "format", []string{"text", "json"})
-	ends := name == "graceful" || name == "stop"
-	if ends {
+	if name == "graceful" || name == "stop" {
 		fl.BoolVar(&wait, "wait", false, "return when it has stopped")
 	}
-	cmd.MarkFlagsOneRequired("config", "data")
 	cmd.MarkFlagsMutuallyExclusive("config", "data")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if format != "text" && format != "json" {
 			return unknownFormat(format, []string{"text", "json"})
 		}
-		if file != "" {
+		switch {
+		case file == "" && data == "":
+			return errors.New("name the configuration of the executor's process with --config FILE, or its data folder with --data")
+		case file != "":
 			set, err := settings.Read(file)
 			if err != nil {
 				return err
@@ -110,6 +112,9 @@ func askExecutor(ctx context.Context, data, method, name string) (*executor.Stat
 	}
 	resp, err := client.Do(req)
 	if err != nil {
+		if u := new(url.Error); errors.As(err, &u) {
+			err = u.Err
+		}
 		return nil, fmt.Errorf("no executor answers in %s; does it run, and is this its data folder? %w", data, err)
 	}
 	defer resp.Body.Close()

@@ -48,13 +48,15 @@ func runCommand() *cobra.Command {
 
 With --change, --ref or --build the job and its sources are those of a build that a server ran: the same frozen job on
 the same speculative commits, which are fetched and merged again. Where no build of the job for the change has ended, or
-with --now, the server finds out with what it would start: the change and what it depends on merged into the branches as
-they are now, its own configuration in force, the jobs before it taken to succeed. Without these, they come from checkouts as they are,
-committed or not: PATH and the flags are those of gozer config.
+with --now, the server finds out with what it would start: the change and what it depends on merged into the branches
+as they are now, its own configuration in force, the jobs before it taken to succeed.
+
+Without these, they come from checkouts as they are, committed or not: PATH and the flags are those of gozer config.
 
 A node that is kept (--keep, or --keep-failed where the job fails) stays until gozer run --clean; how to log in
 is told at the end. The exit code is 0 where the job succeeds, 1 where it does not.`,
 		Example: `  gozer run unit --project org/app --change 12            what failed on the server
+  gozer run unit --project org/app --change 12 --now      as it would start now
   gozer run --build 4f1c2a9b-... --keep                   the same, of one build
   gozer run unit                                          the checkout that you are in
   gozer run unit --tenant-file main.yaml ~/src            a whole tenant of checkouts

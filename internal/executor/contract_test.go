@@ -74,17 +74,16 @@ func TestTheContractOfSharedRoles(t *testing.T) {
 // A whole site: several nodes that reach each other, a server for logs whose key is a secret, a base job that
 // takes root away, and a proposed playbook with plugins of its own.
 func TestAJobOfAWholeSite(t *testing.T) {
-	w, ns := withNode(t, "one", "two")
-	ns.Groups = []job.Group{{Name: "peers", Nodes: []string{"two"}}}
-	w.repo("org/base", files(t, "testdata/site/base"))
-	w.repo("org/app", files(t, "testdata/site/app"))
 	for _, version := range []string{"9", "8"} {
 		t.Run("ansible "+version, func(t *testing.T) {
 			if version != "9" && testing.Short() {
 				t.Skip("the default version only")
 			}
 			installed(t, version)
-			w.t = t
+			w, ns := withNode(t, "one", "two") // the job leaves them without root
+			ns.Groups = []job.Group{{Name: "peers", Nodes: []string{"two"}}}
+			w.repo("org/base", files(t, "testdata/site/base"))
+			w.repo("org/app", files(t, "testdata/site/app"))
 			s := w.start(func(s *pipeline.Start) {
 				j := s.Job
 				j.AnsibleVersion = version
