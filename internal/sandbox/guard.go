@@ -96,8 +96,6 @@ type guard struct {
 	home     Home
 	log      *slog.Logger
 	wg       sync.WaitGroup
-	// one at a time binds in home, or connects to it.
-	one sync.Mutex
 }
 
 // serve answers until end can be read. Nobody may be asking any more then.

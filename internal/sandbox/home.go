@@ -45,8 +45,10 @@ func (h *Home) target(socket int, to netip.AddrPort) (at netip.AddrPort, ours bo
 		return at, false
 	}
 	at = netip.AddrPortFrom(h.Addr, to.Port())
-	if to.Port() == 53 && !listening(at) {
-		return at, false // the machine's resolver
+	if to.Port() == 53 {
+		if exactly, _ := listeners(at); !exactly {
+			return at, false // the machine's resolver
+		}
 	}
 	return at, true
 }
@@ -69,44 +71,14 @@ func onlyV6(socket int) bool {
 	return err == nil && v != 0
 }
 
-// connectHome connects to a home if somebody listens on exactly that address. Who listens on all addresses
-// of this machine is somebody else.
+// connectHome connects to a home if somebody listens on exactly that address. Who listens on all addresses of this
+// machine is somebody else; the kernel lets nobody listen on one of them meanwhile.
 func (g *guard) connectHome(ctx context.Context, socket int, raw []byte, at netip.AddrPort) error {
 	family := binary.NativeEndian.Uint16(raw)
-	if family == unix.AF_INET6 && onlyV6(socket) {
+	if exactly, anywhere := listeners(at); !exactly || anywhere || family == unix.AF_INET6 && onlyV6(socket) {
 		return unix.ECONNREFUSED
 	}
-	blocking, restore, err := unblock(socket)
-	if err != nil {
-		return err
-	}
-	defer restore()
-	ctx, cancel := context.WithTimeout(ctx, longestConnect)
-	defer cancel()
-	errno, there := g.begin(socket, sockaddr(family, at), at)
-	if blocking && there && errno == unix.EINPROGRESS {
-		err = awaitConnect(ctx, socket)
-		there = listening(at)
-	} else if errno != 0 {
-		err = errno
-	}
-	if !there {
-		_ = connectNow(socket, make([]byte, 16)) // let go of it
-		return unix.ECONNREFUSED
-	}
-	return err
-}
-
-// begin begins a connect to a home, if somebody listens there. Nothing is bound meanwhile: who listens after
-// it listened at the connect.
-func (g *guard) begin(socket int, to []byte, at netip.AddrPort) (errno unix.Errno, there bool) {
-	g.one.Lock()
-	defer g.one.Unlock()
-	if !listening(at) {
-		return unix.ECONNREFUSED, false
-	}
-	errno = connectNow(socket, to)
-	return errno, listening(at)
+	return connectPatiently(ctx, socket, sockaddr(family, at))
 }
 
 // bind gives a socket its address: one of this machine's becomes home.
@@ -133,13 +105,6 @@ func (g *guard) bind(socket int, raw []byte) error {
 	if family == unix.AF_INET6 && onlyV6(socket) {
 		// Its twin for IPv4, which nearly all have, is the one that is connected to.
 		return bindNow(socket, sockaddr(family, netip.AddrPortFrom(netip.IPv6Loopback(), 0)))
-	}
-	g.one.Lock()
-	defer g.one.Unlock()
-	if slices.ContainsFunc(g.denied.Services, func(s netip.AddrPort) bool { return s.Port() == at.Port() }) {
-		// Only one at a time, so that nobody takes the place of a listener while a connect is on its way.
-		_ = unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
-		_ = unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEPORT, 0)
 	}
 	return bindNow(socket, sockaddr(family, netip.AddrPortFrom(g.home.Addr, at.Port())))
 }
@@ -174,21 +139,30 @@ func (h *Home) abstract(raw []byte) (name []byte, ok bool) {
 	return append(binary.NativeEndian.AppendUint16(nil, unix.AF_UNIX), "\x00gozer/"+h.Addr.String()+"/"+hex.EncodeToString(sum[:16])...), true
 }
 
-// listening tells whether somebody listens on TCP at exactly this IPv4 address and port.
-func listening(a netip.AddrPort) bool {
-	ip := a.Addr().As4()
-	v4 := fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(ip[:]), a.Port())
-	return listed("/proc/self/net/tcp", v4) || listed("/proc/self/net/tcp6", mapped+v4)
+// listeners tells whether somebody listens on TCP at exactly this IPv4 address and port, and whether somebody does
+// at that port of all addresses.
+func listeners(a netip.AddrPort) (exactly, anywhere bool) {
+	ip, port := a.Addr().As4(), fmt.Sprintf(":%04X", a.Port())
+	v4 := fmt.Sprintf("%08X", binary.NativeEndian.Uint32(ip[:]))
+	listed("/proc/self/net/tcp", func(at string) {
+		exactly = exactly || at == v4+port
+		anywhere = anywhere || at == "00000000"+port
+	})
+	listed("/proc/self/net/tcp6", func(at string) {
+		exactly = exactly || at == mapped+v4+port
+		anywhere = anywhere || at == mapped+"00000000"+port || at == strings.Repeat("0", 32)+port
+	})
+	return exactly, anywhere
 }
 
 // mapped is how /proc writes the beginning of an IPv4 address in an IPv6 one.
 var mapped = fmt.Sprintf("%08X%08X%08X", 0, 0, binary.NativeEndian.Uint32([]byte{0, 0, 255, 255}))
 
-// listed looks for a listener in a table of the kernel's, which has all listeners first.
-func listed(table, at string) bool {
+// listed tells of the listeners in a table of the kernel's, which has all of them first.
+func listed(table string, tell func(at string)) {
 	f, err := os.Open(table)
 	if err != nil {
-		return false
+		return
 	}
 	defer f.Close()
 	in := bufio.NewScanner(f)
@@ -196,11 +170,8 @@ func listed(table, at string) bool {
 	for in.Scan() {
 		fields := strings.Fields(in.Text())
 		if len(fields) < 4 || fields[3] != "0A" {
-			return false
+			return
 		}
-		if fields[1] == at {
-			return true
-		}
+		tell(fields[1])
 	}
-	return false
 }

@@ -145,6 +145,11 @@ func TestNodesHaveNetworksOfTheirOwn(t *testing.T) {
 	if got != "from-b\nEADDRNOTAVAIL" {
 		t.Errorf("a asks b: %q", got)
 	}
+	// One that listens for a single connection may be gone before anybody looks again.
+	if got := mustRun(t, inA, "for i in $(seq 30); do (python3 -c 'import socket; s = socket.create_server((\"\", 8120)); c, _ = s.accept(); s.close(); c.sendall(b\"x\")' &)\n"+
+		"python3 -c 'import socket, time\nfor i in range(200):\n  try: print(socket.create_connection((\"localhost\", 8120)).recv(1).decode(), end=\"\"); break\n  except ConnectionRefusedError: time.sleep(0.02)'; done"); got != strings.Repeat("x", 30) {
+		t.Errorf("of services for one connection: %q", got)
+	}
 	c, err := net.Dial("tcp", net.JoinHostPort(b.Access.Host, "8110"))
 	if err != nil {
 		t.Fatal(err)
