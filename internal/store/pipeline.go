@@ -156,6 +156,9 @@ func (p *Pipeline) ops(ctx context.Context, touched []pipeline.ItemID) ([]kv.Op,
 		}
 	}
 	for k := range p.changes {
+		if len(p.changes) == len(p.State.Changes) {
+			break // all that are there are known by now, so none is gone
+		}
 		if p.State.Changes[k] == nil {
 			delete(p.changes, k)
 			ops = append(ops, kv.Delete(prefix+"change/"+hashName(string(k))))

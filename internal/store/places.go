@@ -52,27 +52,23 @@ func newPlaces() places {
 // arrange brings the numbers up to date. It returns the writes of queues, and the items whose records must be
 // written because they stand elsewhere now.
 func (p *places) arrange(prefix string, queues []*pipeline.Queue) (ops []kv.Op, moved []pipeline.ItemID) {
-	had := make([]int64, len(queues))
+	had, kept := make([]int64, len(queues)), make([]*keptQueue, len(queues))
 	for i, q := range queues {
-		if had[i] = unplaced; p.queues[q] != nil {
-			had[i] = p.queues[q].order
+		if kept[i] = p.queues[q]; kept[i] == nil {
+			p.last++
+			kept[i] = &keptQueue{id: p.last, order: unplaced}
+			p.queues[q] = kept[i]
 		}
+		had[i] = kept[i].order
 	}
 	for i, order := range ordered(had) {
-		q := queues[i]
-		k := p.queues[q]
-		fresh := k == nil
-		if fresh {
-			p.last++
-			k = &keptQueue{id: p.last}
-			p.queues[q] = k
-		}
+		q, k := queues[i], kept[i]
 		if !slices.Equal(k.items, q.Items) {
 			moved = append(moved, p.left(k.id, k.items, q.Items)...)
 			moved = append(moved, p.line(k.id, q.Items)...)
 			k.items = slices.Clone(q.Items)
 		}
-		if fresh || k.order != order || !alike(k.bare, q) {
+		if k.order != order || !alike(k.bare, q) {
 			k.order, k.bare = order, bare(q)
 			ops = append(ops, kv.Put(queueKey(prefix, k.id), encode(queueRecord{k.bare, order})))
 		}
