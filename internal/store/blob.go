@@ -58,14 +58,14 @@ func (s *Store) PutBlob(ctx context.Context, data []byte) (name string, err erro
 			return name, err
 		}
 	}
-	packed := coders().enc.EncodeAll(data, []byte{'z'})
-	if len(packed) <= chunk {
-		_, err = s.Write(ctx, Fence{}, kv.Put(blobKey(name), packed))
+	value := coders().enc.EncodeAll(data, []byte{packed})
+	if len(value) <= chunk {
+		_, err = s.Write(ctx, Fence{}, kv.Put(blobKey(name), value))
 		return name, err
 	}
 	// Chunks first: a blob is there when its index is.
 	n := 0
-	for part := range chunks(packed, chunk) {
+	for part := range chunks(value, chunk) {
 		if _, err := s.Write(ctx, Fence{}, kv.Put(fmt.Sprintf("%s/%04d", blobKey(name), n), part)); err != nil {
 			return "", fmt.Errorf("keep blob %s: %w", name, err)
 		}
@@ -96,10 +96,10 @@ func (s *Store) Blob(ctx context.Context, name string) ([]byte, error) {
 	case !ok || len(e.Value) == 0:
 		return nil, fmt.Errorf("read blob %s: %w", name, ErrNotFound)
 	}
-	packed := e.Value
-	if packed[0] == 'i' {
+	value := e.Value
+	if value[0] == 'i' {
 		var ix blobIndex
-		if err := json.Unmarshal(packed[1:], &ix); err != nil {
+		if err := json.Unmarshal(value[1:], &ix); err != nil {
 			return nil, fmt.Errorf("read the index of blob %s: %w: %w", name, ErrUnreadable, err)
 		}
 		r, err := s.kv.Range(ctx, kv.Query{Prefix: blobKey(name) + "/"})
@@ -113,9 +113,9 @@ func (s *Store) Blob(ctx context.Context, name string) ([]byte, error) {
 		for i, e := range r.KVs {
 			parts[i] = e.Value
 		}
-		packed = bytes.Join(parts, nil)
+		value = bytes.Join(parts, nil)
 	}
-	data, err := coders().dec.DecodeAll(packed[1:], nil)
+	data, err := coders().dec.DecodeAll(value[1:], nil)
 	if err != nil {
 		return nil, fmt.Errorf("unpack blob %s: %w: %w", name, ErrUnreadable, err)
 	}

@@ -178,12 +178,11 @@ func (c *checker) semaphores(ctx context.Context) error {
 // release takes a holder out of a semaphore, and has the pipelines of its tenant look again.
 func (c *checker) release(key, name string, gone pipeline.Holder) func(context.Context) error {
 	return func(ctx context.Context) error {
-		err := Records[pipeline.Semaphores](c.s, key).Change(ctx, "", func(sem *pipeline.Semaphores, exists bool) (bool, error) {
+		err := c.s.changeSemaphores(ctx, unseg(strings.TrimSuffix(strings.TrimPrefix(key, "/semaphore/"), "/holders")), func(sem *pipeline.Semaphores) {
 			sem.Holders[name] = slices.DeleteFunc(sem.Holders[name], func(h pipeline.Holder) bool { return h.Buildset == gone.Buildset && h.Job == gone.Job })
 			if len(sem.Holders[name]) == 0 {
 				delete(sem.Holders, name)
 			}
-			return exists, nil
 		})
 		if err != nil {
 			return err

@@ -396,3 +396,25 @@ func TestBuildsShare(t *testing.T) {
 		}
 	}
 }
+
+// However many hold a semaphore, who does fits a value, and is read back.
+func TestManyHolders(t *testing.T) {
+	ctx, s := open(t)
+	for _, holders := range []int{1, 6000} {
+		want := &pipeline.Semaphores{Holders: map[string][]pipeline.Holder{}}
+		for range holders {
+			want.Holders["limit"] = append(want.Holders["limit"], pipeline.Holder{Tenant: "tenant", Pipeline: "gate",
+				Item: pipeline.ItemID(store.NewID()), Buildset: pipeline.BuildsetID(store.NewID()), Job: "a-job-with-a-name"})
+		}
+		if _, err := s.Write(ctx, store.Fence{}, store.SemaphoreOp("t", want)); err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := s.Semaphores(ctx, "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%d holders: read back otherwise (-want +got):\n%s", holders, d)
+		}
+	}
+}
