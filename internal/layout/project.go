@@ -171,10 +171,26 @@ func (l *Layout) settleProjects() {
 			}
 		}
 	}
+	l.remarkUnused(checked)
 	for _, p := range l.projects {
 		p.mergeMode = cmp.Or(p.mergeMode, p.in.MergeMode, driverMode(p.in.Driver))
 		p.defaultBranch = cmp.Or(p.defaultBranch, p.in.DefaultBranch, "master")
 	}
+}
+
+// remarkUnused looks at templates that no project uses. What is wrong with them harms nobody yet.
+func (l *Layout) remarkUnused(checked map[*config.Project]bool) {
+	n := len(l.Problems)
+	for _, t := range l.sortedTemplates() {
+		for _, v := range t.variants {
+			l.checkStanza(v, "project-template", checked)
+		}
+	}
+	for _, p := range l.Problems[n:] {
+		p.Severity = config.Warning
+		l.remarks = append(l.remarks, p.In(p.Source))
+	}
+	l.Problems = l.Problems[:n:n]
 }
 
 func (l *Layout) sortedTemplates() []*templates {

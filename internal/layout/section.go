@@ -74,7 +74,7 @@ func (l *Layout) SectionJobs(s Section) []string {
 }
 
 // Remarks are warnings about what Zuul takes without a word: sections for pipelines that nothing defines, whose jobs
-// never run, and what single files have of that kind.
+// never run, templates that nobody could use, and what single files have of that kind.
 func (l *Layout) Remarks() []config.Problem {
 	return append(slices.Clone(l.remarks), l.unknownPipelines()...)
 }
