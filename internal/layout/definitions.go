@@ -329,6 +329,35 @@ func (l *Layout) checkJobs() {
 		}
 	}
 	l.checkCycles()
+	l.remarkOrphans()
+}
+
+// remarkOrphans tells of jobs that rely on the tenant's default parent where that is not defined: at the first of them.
+func (l *Layout) remarkOrphans() {
+	parent := l.tenant.DefaultParent
+	if l.jobs[parent] != nil || parent == "" {
+		return
+	}
+	var first *Variant
+	n := 0
+	for _, name := range l.jobNames {
+		if v := l.jobs[name].variants[0]; !v.Parent.Set {
+			if n++; first == nil {
+				first = v
+			}
+		}
+	}
+	if first == nil {
+		return
+	}
+	whose := "job " + first.Name
+	if n > 1 {
+		whose = fmt.Sprintf("job %s and %d more that name no parent", first.Name, n-1)
+	}
+	p := first.File.Problem("job", first.Name, first.Span, config.NameJobNotFound,
+		fmt.Sprintf("Job %s not defined, the default parent of the tenant: without it %s cannot run", parent, whose))
+	p.Severity, p.Hint = config.Warning, "name another parent, or define it in a config project"
+	l.remarks = append(l.remarks, p.In(first.File.Source))
 }
 
 // checkCycles finds jobs that are their own ancestors: on all branches, or on the one of the files that define them.
