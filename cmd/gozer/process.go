@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/event"
+	"github.com/gozer-ci/gozer/internal/executor"
 	"github.com/gozer-ci/gozer/internal/forge"
 	"github.com/gozer-ci/gozer/internal/git"
 	"github.com/gozer-ci/gozer/internal/history"
@@ -39,8 +41,11 @@ var allRoles = []string{"store", "scheduler", "merger", "reporter", "launcher", 
 type process struct {
 	set   *settings.Settings
 	roles []string
-	id    string
-	log   *slog.Logger
+	// executor is the one of this process, where it has one.
+	executor atomic.Pointer[executor.Executor]
+	draining atomic.Bool
+	id       string
+	log      *slog.Logger
 
 	member      *etcd.Member
 	kv          kv.Store

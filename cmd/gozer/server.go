@@ -79,6 +79,11 @@ func serve(ctx context.Context, set *settings.Settings, roles []string, log *slo
 		return err
 	}
 	defer p.close()
+	if set.Executor.Sigterm == "graceful" && slices.Equal(roles, onlyExecutor) {
+		asked := ctx
+		ctx = context.WithoutCancel(ctx)
+		defer context.AfterFunc(asked, p.drain)()
+	}
 	return p.run(ctx, func() {
 		if started != nil {
 			started(p)

@@ -65,17 +65,33 @@ func (p *process) runExecutor(ctx context.Context) error {
 		return err
 	}
 	defer x.Close()
+	p.executor.Store(x)
+	if p.draining.Load() {
+		p.drain()
+	}
 	err = together(ctx, x.Run, func(ctx context.Context) error { return serve(ctx, x) }, p.recoverLogs,
 		func(ctx context.Context) error { return p.serveCommands(ctx, x) })
 	if !errors.Is(err, executor.ErrStopped) {
 		return err
 	}
-	if slices.Equal(p.roles, []string{"executor"}) {
+	if slices.Equal(p.roles, onlyExecutor) {
 		return err // and with it the process
 	}
 	p.log.Info("the executor has stopped, as it was told to; the other roles of this process go on")
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// onlyExecutor are the roles of a process that is an executor and nothing else.
+var onlyExecutor = []string{"executor"}
+
+// drain has the executor stop when its builds have ended, and with it the process.
+func (p *process) drain() {
+	p.log.Info("told to stop; the builds that run end first (a second signal ends them)")
+	p.draining.Store(true)
+	if x := p.executor.Load(); x != nil {
+		_ = x.Command("graceful") // which it knows
+	}
 }
 
 // nodeKey is the key with which nodes are reached: that of the settings, or the one that the first launcher

@@ -134,6 +134,9 @@ type Executor struct {
 	// others, too.
 	Zone         string `yaml:"zone"`
 	AllowUnzoned bool   `yaml:"allow-unzoned"`
+	// Sigterm is what SIGTERM means to a process that is an executor and nothing else: stop (default), which aborts its
+	// builds, or graceful, which lets them end.
+	Sigterm string `yaml:"sigterm-method"`
 	// Listen is where other processes read the logs of builds that run here (127.0.0.1, a free port), and
 	// Address how they reach that (http://<listen>).
 	Listen  string `yaml:"listen"`
@@ -310,6 +313,9 @@ func (s *Settings) Finish(dir string) error {
 		problem("executor.listen: %q is not host:port", s.Executor.Listen)
 	} else if s.Executor.Address == "" && (host == "" || host == "0.0.0.0" || host == "::") {
 		problem("executor.address: say by which URL other machines reach executor.listen %s", s.Executor.Listen)
+	}
+	if !slices.Contains([]string{"", "stop", "graceful"}, s.Executor.Sigterm) {
+		problem("executor.sigterm-method: %q is neither stop nor graceful", s.Executor.Sigterm)
 	}
 	s.Executor.Address = strings.TrimSuffix(s.Executor.Address, "/")
 	if t := s.Executor.LogTLS; t != nil {
