@@ -15,6 +15,7 @@ LISTEN = [re.compile(p, re.M | re.I) for p in (
 SERVER = re.compile(r"^\s*(?:server_?name|serveralias)\s+([^;\n#]+)", re.M | re.I)
 SERVING = re.compile(r"/(apache2?|httpd|nginx|haproxy|caddy|sites-(available|enabled)|vhosts?(\.d)?)(/|\.)")
 DATABASE = re.compile(r"\b(?:postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?://(?:[^/@\s\"']*@)?([\w.-]+)(?::\d+)?/([\w-]+)")
+URL = re.compile(r"\bhttps?://[A-Za-z0-9.-]+(?::\d+)?")
 LIMIT = 300
 
 
@@ -24,6 +25,9 @@ def study(dest, text, raw=""):
     databases = sorted(set(DATABASE.findall(text)))
     if databases:
         out["databases"] = databases
+    urls = sorted({u for u in URL.findall(text) if not re.match(r"https?://(localhost|127\.)", u)})[:LIMIT]
+    if urls:
+        out["urls"] = urls
     if IMAGE.search(dest) or is_manifest(text):
         out["foreign"] = True
         return out

@@ -295,6 +295,11 @@ func (b *builder) contents(t *Task, host string) {
 			}
 			b.add(Access{Resource: Resource{Database, at, d[1]}, Verb: Read, Task: t, Weak: true, Named: true, At: Place{File: c.Source, Line: 1}})
 		}
+		for _, u := range c.URLs {
+			if name, port, ok := (&AccessRule{Verb: Contact}).endpoint(nil, u, host); ok {
+				b.add(Access{Resource: Resource{Endpoint, host, port}, Verb: Contact, Task: t, Weak: true, Named: true, Detail: name, At: Place{File: c.Source, Line: 1}})
+			}
+		}
 		if c.Foreign {
 			continue
 		}

@@ -47,9 +47,11 @@ func (a *Analysis) endpoints() {
 				if len(m.x.Names) > 0 && !slices.Contains(m.x.Names, y.Detail) && strings.Contains(y.Detail, ".") {
 					return
 				}
-				c := conf
-				if c == High {
-					c = certain(conf, m.x, m.y)
+				c := certain(conf, m.x, m.y)
+				if y.Named {
+					// Whoever reads the file may ask it, at some time.
+					a.order("R11", Low, Freshness, m, "%s serves %s:%s, which a file of %s names", m.a, m.x.Host, m.x.Name, m.b)
+					return
 				}
 				a.order("R11", c, need(m.y), m, "%s serves %s:%s, which %s talks to", m.a, m.x.Host, m.x.Name, m.b)
 			})
@@ -69,7 +71,7 @@ func (a *Analysis) implied() []hit {
 			}
 		}
 		for _, y := range a.access[j.Name] {
-			if y.Kind != Endpoint || y.Verb != Contact || !sets[y.Host] || !itself(y.Detail) && y.Detail != y.Host {
+			if y.Kind != Endpoint || y.Verb != Contact || y.Named || !sets[y.Host] || !itself(y.Detail) && y.Detail != y.Host {
 				continue
 			}
 			r := y.Resource

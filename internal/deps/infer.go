@@ -53,7 +53,7 @@ func (a *Analysis) infer() {
 		pairs(hits, hits, a.meet)
 	}
 	for _, hits := range trees {
-		pairs(hits, hits, func(m meeting) { a.sharedWrapper(m) })
+		pairs(hits, hits, a.bothManage)
 	}
 	for _, h := range reads {
 		if writes(h.Verb) {
@@ -321,6 +321,18 @@ func (a *Analysis) tree(m meeting) {
 	}
 }
 
+// bothManage is R4 for trees: two jobs that each manage all below the same directory.
+func (a *Analysis) bothManage(m meeting) {
+	if a.sharedWrapper(m) || m.a > m.b || m.x.Verb != Tree || m.y.Verb != Tree {
+		return
+	}
+	conf, text := certain(Medium, m.x, m.y), "both manage everything below %s on %s"
+	if same(m.x.Task, m.y.Task) {
+		conf, text = Low, text+", in the same way"
+	}
+	a.mutex("R4", conf, Torn, m, text, m.x.Name, m.x.Host)
+}
+
 // folder is R2 the other way round: one writes below a folder that the other reads whole, or mounts.
 func (a *Analysis) folder(m meeting) {
 	x, y := m.x, m.y
@@ -378,11 +390,14 @@ func (a *Analysis) services(m meeting) {
 	}
 }
 
-// restarts is how sure an owner and a restart are: a handler runs only when something has changed, and a
-// package may have been there.
+// restarts is how sure an owner and a restart are: a handler runs only when something has changed. A package that is
+// called as the service is brings its unit, but may have been there.
 func restarts(owner, restart Access) Confidence {
 	if owner.Weak {
-		return Low
+		if owner.Task.Guarded || restart.Weak || restart.Task.Guarded || restart.Task.Tolerant || restart.Task.Handler {
+			return Low
+		}
+		return Medium
 	}
 	if restart.Task.Tolerant || restart.Task.Handler {
 		return Medium

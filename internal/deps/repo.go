@@ -159,6 +159,8 @@ type Content struct {
 	Names []string `json:"names"`
 	// Databases are hosts and names of databases to which it connects.
 	Databases [][2]string `json:"databases"`
+	// URLs are those that it names, without paths.
+	URLs []string `json:"urls"`
 	// Foreign: its paths are those of a container.
 	Foreign bool     `json:"foreign"`
 	Compose *Compose `json:"compose"`
