@@ -19,9 +19,15 @@ const (
 	// near is for how long a worker that claimed something counts as one that goes on doing so, and known for
 	// how long as one that may.
 	near, known = 2 * time.Second, time.Hour
-	// overdue is after how long a request is everybody's that another one's share left.
+	// overdue is after how long a request is everybody's that the one whose share it is passed over.
 	overdue = time.Second
 )
+
+// rival is another worker: when it was last seen to claim a request, and which.
+type rival struct {
+	at   time.Time
+	last *waiting
+}
 
 // waiting is a request.
 type waiting struct {
@@ -68,7 +74,8 @@ func (sv *server) next() []waiting {
 		if len(chosen) == room {
 			break
 		}
-		if int(w.hash)%len(claiming) == me || now.Sub(w.due) > overdue {
+		home := int(w.hash) % len(claiming)
+		if home == me || now.Sub(w.due) > overdue && sv.others[claiming[home]].passed(w) {
 			chosen = append(chosen, *w)
 		}
 	}
@@ -77,6 +84,9 @@ func (sv *server) next() []waiting {
 	}
 	return chosen
 }
+
+// passed tells whether a rival went on to later requests than w. (It may not accept it.)
+func (r rival) passed(w *waiting) bool { return r.last == nil || w.before(r.last) }
 
 // open are the first n requests that this worker could take. What shares a subject with an earlier request waits
 // for that, whoever has it. The lock is held.
@@ -103,8 +113,8 @@ func (sv *server) open(now time.Time, n int) (can []*waiting) {
 // rivals are the workers, this one too, that claim requests these days, and how many are known. The lock is held.
 func (sv *server) rivals(now time.Time) (claiming []string, all int) {
 	claiming = append(claiming, sv.c.Owner)
-	for owner, at := range sv.others {
-		switch ago := now.Sub(at); {
+	for owner, r := range sv.others {
+		switch ago := now.Sub(r.at); {
 		case ago > known:
 			delete(sv.others, owner)
 		case ago < near:

@@ -17,11 +17,12 @@ import (
 // refusals counts the transactions whose compares did not hold.
 type refusals struct {
 	kv.Store
-	n atomic.Int64
+	takes time.Duration // a transaction, in a synctest bubble
+	n     atomic.Int64
 }
 
 func (r *refusals) Commit(ctx context.Context, t kv.Txn) (bool, int64, error) {
-	time.Sleep(time.Millisecond) // as a disk takes: in a synctest bubble
+	time.Sleep(r.takes)
 	ok, rev, err := r.Store.Commit(ctx, t)
 	if err == nil && !ok {
 		r.n.Add(1)
@@ -29,15 +30,22 @@ func (r *refusals) Commit(ctx context.Context, t kv.Txn) (bool, int64, error) {
 	return ok, rev, err
 }
 
-// Workers who want the same requests share them: each is served once, everybody gets some, and few races are lost.
+// Workers who want the same requests share them: each is served once, everybody gets some, and few races are lost,
+// however long a transaction takes.
 func TestWorkersShare(t *testing.T) {
+	for _, takes := range []time.Duration{time.Millisecond, 300 * time.Millisecond} {
+		t.Run(takes.String(), func(t *testing.T) { testWorkersShare(t, takes) })
+	}
+}
+
+func testWorkersShare(t *testing.T, takes time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		const workers, requests = 5, 500
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		m := memkv.New(memkv.Config{})
 		defer m.Close()
-		count := &refusals{Store: m}
+		count := &refusals{Store: m, takes: takes}
 		s, err := store.Open(ctx, store.Config{KV: count})
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +71,7 @@ func TestWorkersShare(t *testing.T) {
 					})
 			})
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Minute)
 		cancel()
 		all.Wait()
 		if len(served) != requests {
@@ -81,6 +89,39 @@ func TestWorkersShare(t *testing.T) {
 		}
 		if n := count.n.Load(); n > requests/2 {
 			t.Errorf("%d races were lost for %d requests", n, requests)
+		}
+	})
+}
+
+// What is one worker's share, and not accepted by it, is another one's.
+func TestWorkersShareWhatOneDoesNotAccept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, s := open(t)
+		ctx, cancel := context.WithCancel(ctx)
+		const requests = 200
+		for i := range requests {
+			put(t, ctx, s, store.Request{Kind: "k", ID: fmt.Sprint(i), Priority: i % 2})
+		}
+		var served atomic.Int64
+		var all sync.WaitGroup
+		for owner, accept := range map[string]func(*store.Request) bool{
+			"choosy": func(r *store.Request) bool { return r.Priority == 1 }, "other": nil,
+		} {
+			ses := session(t, ctx, s)
+			all.Go(func() {
+				_ = store.Serve(ctx, s, store.ServeConfig{Kind: "k", Session: ses, Owner: owner, Accept: accept, Slots: func(busy int) int { return 2 - busy }},
+					func(ctx context.Context, task *store.Task) error {
+						time.Sleep(100 * time.Millisecond)
+						served.Add(1)
+						return task.Done(ctx)
+					})
+			})
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		all.Wait()
+		if n := served.Load(); n != requests {
+			t.Errorf("%d of %d requests were served", n, requests)
 		}
 	})
 }

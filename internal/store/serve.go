@@ -53,7 +53,7 @@ func Serve(ctx context.Context, s *Store, c ServeConfig, handle func(ctx context
 	}
 	sv := &server{
 		s: s, c: c, handle: handle,
-		requests: map[string]*waiting{}, claims: map[string]string{}, others: map[string]time.Time{}, tasks: map[string]*running{},
+		requests: map[string]*waiting{}, claims: map[string]string{}, others: map[string]rival{}, tasks: map[string]*running{},
 		signals: map[string]map[string]string{}, pauses: map[string]pause{},
 		queue: btree.NewG(16, (*waiting).before),
 		kick:  make(chan struct{}, 1),
@@ -100,7 +100,7 @@ type server struct {
 	requests map[string]*waiting
 	queue    *btree.BTreeG[*waiting] // those that nobody has, in the order in which they are taken
 	claims   map[string]string       // by request: who has it
-	others   map[string]time.Time    // other workers: when each was last seen to claim a request
+	others   map[string]rival        // by name
 	tasks    map[string]*running
 	signals  map[string]map[string]string // by request, what was said before it was claimed
 	pauses   map[string]pause
@@ -200,7 +200,11 @@ func (sv *server) onClaim(name string, e kv.KV, gone bool) {
 	} else {
 		by := string(e.Value)
 		if sv.claims[name] = by; by != sv.c.Owner {
-			sv.others[by] = time.Now()
+			r := sv.others[by]
+			if r.at = time.Now(); sv.requests[name] != nil {
+				r.last = sv.requests[name]
+			}
+			sv.others[by] = r
 		}
 	}
 	sv.place(name)
