@@ -9,8 +9,9 @@ import (
 	"github.com/gozer-ci/gozer/internal/job"
 )
 
-// full is a gate with that many changes, all of them tested at once.
-func full(b *testing.B, items int) *world {
+// full is a gate with that many changes, all of them tested at once. They come in stacks, in which each needs the one
+// before.
+func full(b *testing.B, items, stack int) *world {
 	b.Helper()
 	p := plan{Manager: "dependent", Layout: "layout 1", FailFast: true, Projects: map[string]planProject{"org/project": {}},
 		Jobs: []planJob{{Name: "lint"}, {Name: "unit", Nodes: 1}, {Name: "deploy-test", Needs: []string{"unit"}, Semaphores: []string{"host"}}}}
@@ -18,9 +19,12 @@ func full(b *testing.B, items int) *world {
 	w.jobs = func(c []*change.Change) *job.Graph { return p.graph(c) }
 	for i := range items {
 		n := fmt.Sprint(i + 1)
-		w.propose(named("org/project"), "master", n)
-		in := w.tell("comment-added", n, true)
-		w.step(in)
+		var needs []string
+		if i%stack > 0 {
+			needs = append(needs, fmt.Sprint(i))
+		}
+		w.propose(named("org/project"), "master", n, needs...)
+		w.step(w.tell("comment-added", n, true))
 	}
 	w.carryAll()
 	return w
@@ -42,7 +46,15 @@ func (w *world) carryAll() {
 func BenchmarkStep(b *testing.B) {
 	const items = 500
 	b.Run("build started", func(b *testing.B) {
-		w := full(b, items)
+		w := full(b, items, 1)
+		r := w.runs[len(w.runs)/2]
+		for b.Loop() {
+			w.step(&BuildStarted{Build: r.Build, At: w.now})
+		}
+		b.ReportMetric(float64(len(w.s.Items)), "items")
+	})
+	b.Run("build started, stacks of five", func(b *testing.B) {
+		w := full(b, items, 5)
 		r := w.runs[len(w.runs)/2]
 		for b.Loop() {
 			w.step(&BuildStarted{Build: r.Build, At: w.now})
@@ -55,7 +67,7 @@ func BenchmarkStep(b *testing.B) {
 		for b.Loop() {
 			if len(todo) == 0 {
 				b.StopTimer()
-				w = full(b, items)
+				w = full(b, items, 1)
 				for _, r := range w.runs {
 					if r.Job.Name == "lint" {
 						todo = append(todo, r)
@@ -68,11 +80,11 @@ func BenchmarkStep(b *testing.B) {
 		}
 	})
 	b.Run("enqueue", func(b *testing.B) {
-		w := full(b, items)
+		w := full(b, items, 1)
 		for b.Loop() {
 			b.StopTimer()
 			if len(w.s.Items) > items+50 {
-				w = full(b, items)
+				w = full(b, items, 1)
 			}
 			n := fmt.Sprint("new", w.inputs)
 			w.propose(named("org/project"), "master", n)
@@ -82,7 +94,7 @@ func BenchmarkStep(b *testing.B) {
 		}
 	})
 	b.Run("head fails", func(b *testing.B) {
-		w := full(b, items)
+		w := full(b, items, 1)
 		for b.Loop() {
 			b.StopTimer()
 			r := w.headBuild()

@@ -19,7 +19,7 @@ const (
 // process looks at every item, queue by queue and front first, until a pass changes nothing: semantics
 // 2.5. A pass takes each item on top of the nearest non-failing item ahead (nnfi).
 func (st *stepper) process() {
-	st.rouse()
+	st.rouse(st.learned)
 	limit := 10*len(st.s.Items) + 100
 	for range limit {
 		before := st.version
@@ -103,6 +103,7 @@ func (st *stepper) setFailing(it *Item, failing []string) {
 	if !slices.Equal(it.Failing, failing) {
 		it.Failing = failing
 		st.touch(it)
+		st.rouseDependents(it)
 	}
 }
 

@@ -21,7 +21,10 @@ func (st *stepper) reset(it *Item) {
 		st.dropView(old)
 		it.Buildset = &Buildset{ID: BuildsetID(st.id()), Files: old.Files}
 		it.Layout, it.Blocked, it.MissingRequirements, it.Refetching = "", "", false, ""
-		it.Failing = nil
+		if len(it.Failing) > 0 {
+			it.Failing = nil
+			st.rouseDependents(it)
+		}
 		st.touch(it)
 	}
 	st.resetBehind(it)
@@ -62,6 +65,7 @@ func (st *stepper) forget(it *Item) {
 	st.unlink(it)
 	st.dropView(it.Buildset)
 	it.Dequeued = st.now
+	st.rouseDependents(it)
 	delete(st.s.Items, it.ID)
 	st.ranked, st.moved = false, true
 	if q != nil {

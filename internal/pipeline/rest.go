@@ -15,32 +15,54 @@ import (
 
 // rests tells whether a look at the item would change nothing.
 func (st *stepper) rests(q *Queue, it *Item, position int, nnfi *Item) bool {
-	return it.rests && !st.everything && it.Active == st.strategy.Active(q, position) && it.on(nnfi)
+	return it.rests && !st.everything && it.Active == st.strategy.Active(q, position) && st.liveAhead(it) == nnfi
 }
 
-// on tells whether the item is directly behind x; nil: behind none.
-func (it *Item) on(x *Item) bool { return x == nil && it.Ahead == "" || x != nil && it.Ahead == x.ID }
-
-// rouse has every item looked at whose changes the input brought news of.
-func (st *stepper) rouse() {
-	if len(st.learned) == 0 {
+// rouse has every item looked at that is about one of the changes, or needs one of them, directly or not: there is
+// news of them, or of the item that has them.
+func (st *stepper) rouse(keys []change.Key) {
+	if len(keys) == 0 {
 		return
 	}
+	concerned := map[change.Key]bool{}
+	for todo := slices.Clone(keys); len(todo) > 0; todo = todo[1:] {
+		if k := todo[0]; !concerned[k] {
+			concerned[k] = true
+			todo = append(todo, st.dependentsOf(k)...)
+		}
+	}
 	st.eachItem(func(_ *Queue, it *Item) bool {
-		it.rests = it.rests && !slices.ContainsFunc(it.Changes, func(k change.Key) bool { return st.learned[k] })
+		it.rests = it.rests && !slices.ContainsFunc(it.Changes, func(k change.Key) bool { return concerned[k] })
 		return true
 	})
 }
 
-// mayRest tells whether only news about the item itself, its change or its place could give it something to
-// do now. Items with dependencies may be concerned by any other item; what waits for a semaphore or for
-// artifacts, by other pipelines and items ahead.
-func (st *stepper) mayRest(it *Item) bool {
-	if !it.Live || len(it.Changes) != 1 || it.held {
-		return false
+// rouseDependents has the items looked at that need a change of this one, of which there is news.
+func (st *stepper) rouseDependents(it *Item) {
+	for _, k := range it.Changes {
+		st.rouse(st.dependentsOf(k))
 	}
-	c := st.s.Changes[it.Changes[0]]
-	if c == nil || len(c.GitNeeds)+len(c.CompatNeeds)+len(c.FooterNeeds)+len(c.TopicNeeds) > 0 {
+}
+
+func (st *stepper) dependentsOf(k change.Key) []change.Key {
+	if st.dependents == nil {
+		st.dependents = map[change.Key][]change.Key{}
+		for n, c := range st.s.Changes {
+			for _, needs := range [][]change.Key{c.GitNeeds, c.CompatNeeds, c.FooterNeeds, c.TopicNeeds} {
+				for _, k := range needs {
+					st.dependents[k] = append(st.dependents[k], n)
+				}
+			}
+		}
+	}
+	return st.dependents[k]
+}
+
+// mayRest tells whether only news about the item itself, its change and those that it needs, or its place could give
+// it something to do now. What waits for a semaphore or for artifacts may be concerned by other pipelines and items
+// ahead.
+func (st *stepper) mayRest(it *Item) bool {
+	if !it.Live || len(it.Changes) != 1 || it.held || st.s.Changes[it.Changes[0]] == nil {
 		return false
 	}
 	bs := it.Buildset

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"reflect"
 	"slices"
 	"time"
 
@@ -39,7 +40,9 @@ type stepper struct {
 	// moved: items came, went or changed places. everything: the input may concern every item; learned are
 	// the changes of which it brought news.
 	moved, everything bool
-	learned           map[change.Key]bool
+	learned           []change.Key
+	// dependents are the changes that need a change directly, nil until asked for.
+	dependents map[change.Key][]change.Key
 	// told is the buildset of the last build that the step started, and toldOf the changes that it was told of: other
 	// builds of the buildset are told the same.
 	told   *Buildset
@@ -131,14 +134,14 @@ func (st *stepper) learn(list []*change.Change) {
 			continue
 		}
 		k := c.Key()
-		if old := st.s.Changes[k]; old != nil && old.Merged && !c.Merged {
+		old := st.s.Changes[k]
+		if old != nil && old.Merged && !c.Merged {
 			continue
 		}
 		st.s.Changes[k] = c
-		if st.learned == nil {
-			st.learned = map[change.Key]bool{}
+		if old == nil || !reflect.DeepEqual(old, c) {
+			st.learned, st.dependents = append(st.learned, k), nil
 		}
-		st.learned[k] = true
 	}
 }
 
