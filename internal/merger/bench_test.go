@@ -36,7 +36,7 @@ func (d *depot) Name() string                       { return "depot" }
 func (d *depot) Host() string                       { return "depot.example.com" }
 func (d *depot) Remote(change.Project) forge.Remote { return forge.Remote{URL: d.dir} }
 
-func newDepot(b *testing.B, changes int) *depot {
+func newDepot(b testing.TB, changes int) *depot {
 	b.Helper()
 	d := &depot{dir: filepath.Join(b.TempDir(), "project.git")}
 	git := func(in string, args ...string) string {

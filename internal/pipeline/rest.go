@@ -44,6 +44,7 @@ func (st *stepper) rouseDependents(it *Item) {
 	}
 }
 
+// dependentsOf are the known changes that need a change directly.
 func (st *stepper) dependentsOf(k change.Key) []change.Key {
 	if st.dependents == nil {
 		st.dependents = map[change.Key][]change.Key{}
