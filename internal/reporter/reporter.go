@@ -206,6 +206,8 @@ func (r *Reporter) torn(ctx context.Context, rep *pipeline.Report) (why string) 
 		}
 		now, err := f.Change(ctx, c.Project, c.Number, c.Patchset)
 		switch {
+		case errors.Is(err, forge.ErrNotFound):
+			why = fmt.Sprintf("the forge does not know %s any more, and all changes of the cycle merge or none", c.ID())
 		case err != nil: // not known; its merge will tell
 		case now.Merged:
 			return ""
