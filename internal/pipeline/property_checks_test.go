@@ -11,7 +11,7 @@ import (
 )
 
 // look holds what must be true after every step.
-func (c *chance) look(_ Input, effects []Effect, touched []ItemID) {
+func (c *chance) look(in Input, effects []Effect, touched []ItemID) {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case *Start:
@@ -31,6 +31,7 @@ func (c *chance) look(_ Input, effects []Effect, touched []ItemID) {
 	c.checkSemaphores()
 	c.checkLock()
 	if c.exact {
+		c.checkCodec(in, effects)
 		c.touched = append(c.touched, touched...)
 		if c.world.inputs%4 == 0 {
 			c.checkWritten()
@@ -176,6 +177,26 @@ func (c *chance) checkSemaphores() {
 			if it == nil || it.Buildset.ID != h.Buildset || !slices.Contains(it.Buildset.Jobs[h.Job].Semaphores, name) {
 				c.Fatalf("%s of item %s holds %s, and knows it not", h.Job, h.Item, name)
 			}
+		}
+	}
+}
+
+// checkCodec writes what goes in and out down, as the store does, and reads it back.
+func (c *chance) checkCodec(in Input, effects []Effect) {
+	b, err := MarshalInput(in)
+	if err != nil {
+		c.Fatal(err)
+	}
+	if back, err := UnmarshalInput(b); err != nil || c.json(back) != c.json(in) || kind(back) != kind(in) {
+		c.Fatalf("%s is another input after it was read back: %v", kind(in), err)
+	}
+	for _, e := range effects {
+		b, err := MarshalEffect(e)
+		if err != nil {
+			c.Fatal(err)
+		}
+		if back, err := UnmarshalEffect(b); err != nil || c.json(back) != c.json(e) || kind(back) != kind(e) {
+			c.Fatalf("%s is another effect after it was read back: %v", kind(e), err)
 		}
 	}
 }
