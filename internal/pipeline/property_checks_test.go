@@ -119,7 +119,7 @@ func (c *chance) checkLanding(l landing) {
 			c.Fatalf("%s landed as %q on %q, and %s ran on %v", l.number, l.commit, l.before, j.ID, commits)
 		}
 	}
-	for _, k := range asked(l).FooterNeeds {
+	for _, k := range asked(l).Needs(true) {
 		n := c.at(k)
 		if n == nil {
 			continue // it got a new patch set since it was decided that this one lands

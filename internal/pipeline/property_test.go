@@ -222,6 +222,9 @@ func (c *chance) create() {
 	}
 	c.propose(named([]string{"org/a", "org/b"}[c.pick(2)]), "master", n, needs...)
 	ch := *c.forge[n]
+	if len(needs) > 0 && c.one(3) { // as its git parent
+		ch.GitNeeds, ch.FooterNeeds = ch.FooterNeeds, nil
+	}
 	ch.Files = [][]string{{"README"}, {"zuul.yaml"}, nil}[c.pick(3)]
 	c.forge[n] = &ch
 	if len(needs) > 0 && c.one(4) && !c.forge[needs[0]].Merged && c.here(needs[0]) == nil {

@@ -168,6 +168,18 @@ func (w *world) at(k change.Key) *change.Change {
 	return nil
 }
 
+// read is what the forge tells of the change with the key, at that patch set.
+func (w *world) read(k change.Key) *change.Change {
+	_, _, number, patchset, _ := k.Parts()
+	c := w.forge[number]
+	if c == nil || c.Patchset == patchset {
+		return c
+	}
+	d := *c
+	d.Patchset, d.Ref, d.Current = patchset, "refs/changes/"+number+"/"+patchset, false
+	return &d
+}
+
 func (w *world) head(c *change.Change) string {
 	if h := w.heads[branchOf(c)]; h != "" {
 		return h
@@ -335,22 +347,27 @@ func (w *world) closure(keys ...change.Key) []*change.Change {
 	seen := map[change.Key]bool{}
 	numbers := w.numbers()
 	for todo := slices.Clone(keys); len(todo) > 0; todo = todo[1:] {
-		c := w.at(todo[0])
+		c := w.read(todo[0])
 		if c == nil || seen[todo[0]] {
 			continue
 		}
 		seen[todo[0]] = true
 		d := *c
-		d.FooterNeededBy = nil
+		d.FooterNeededBy, d.GitNeededBy = nil, nil
 		for _, n := range numbers {
-			if o := w.forge[n]; o.Open && slices.Contains(o.FooterNeeds, c.Key()) {
+			o := w.forge[n]
+			if o.Open && slices.Contains(o.FooterNeeds, c.Key()) {
 				d.FooterNeededBy = append(d.FooterNeededBy, o.Key())
+			}
+			if o.Open && slices.Contains(o.GitNeeds, c.Key()) {
+				d.GitNeededBy = append(d.GitNeededBy, o.Key())
 			}
 		}
 		out = append(out, &d)
 		if !c.Merged {
-			todo = append(todo, d.FooterNeeds...)
-			todo = append(todo, d.FooterNeededBy...)
+			for _, more := range [][]change.Key{d.GitNeeds, d.FooterNeeds, d.GitNeededBy, d.FooterNeededBy} {
+				todo = append(todo, more...)
+			}
 		}
 	}
 	return out
