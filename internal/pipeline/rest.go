@@ -60,8 +60,8 @@ func (st *stepper) dependentsOf(k change.Key) []change.Key {
 }
 
 // mayRest tells whether only news about the item itself, its change and those that it needs, or its place could give
-// it something to do now. What waits for a semaphore or for artifacts may be concerned by other pipelines and items
-// ahead.
+// it something to do now. What waits for a semaphore may be concerned by other pipelines; what requires artifacts, by
+// whoever makes them, who may come, go or fail.
 func (st *stepper) mayRest(it *Item) bool {
 	if !it.Live || len(it.Changes) != 1 || it.held || st.s.Changes[it.Changes[0]] == nil {
 		return false
@@ -76,8 +76,8 @@ func (st *stepper) mayRest(it *Item) bool {
 		if preparing(st.liveAhead(it)) {
 			return false
 		}
-		for _, js := range bs.Jobs {
-			if js.Build == nil && (strings.HasPrefix(js.Waiting, waitingSemaphores) || strings.HasPrefix(js.Waiting, waitingRequirements)) {
+		for _, j := range bs.Graph.Jobs {
+			if js := bs.Jobs[j.ID]; js.Build == nil && (len(j.Requires) > 0 || strings.HasPrefix(js.Waiting, waitingSemaphores)) {
 				return false
 			}
 		}
