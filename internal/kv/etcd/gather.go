@@ -215,7 +215,7 @@ func (s *Store) together(ctx context.Context, group []*request) error {
 	resp, err := s.client.Txn(ctx).Then(ops...).Commit()
 	if err != nil {
 		err = fmt.Errorf("commit %d transactions at once: %w", len(group), refusal(err))
-		if errors.Is(err, kv.ErrLeaseNotFound) || errors.Is(err, kv.ErrTooLarge) || errors.Is(err, kv.ErrInvalid) {
+		if errors.Is(err, kv.ErrLeaseNotFound) || errors.Is(err, kv.ErrNoSpace) || errors.Is(err, kv.ErrTooLarge) || errors.Is(err, kv.ErrInvalid) {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -59,9 +60,20 @@ func TestTheDiskIsFull(t *testing.T) {
 			if _, err := s.KeepAlive(t.Context(), lease); err != nil {
 				t.Errorf("a lease is not kept alive: %v", err)
 			}
-			if err := try(s, kv.Delete("nothing")); err != nil {
-				t.Errorf("a delete is refused: %v", err)
+			var all sync.WaitGroup
+			for i := range 60 { // also where transactions go together
+				all.Go(func() {
+					put := i%3 > 0
+					op := kv.Delete(fmt.Sprint("nothing", i))
+					if put {
+						op = kv.Put(fmt.Sprint("new", i), nil)
+					}
+					if err := try(s, op); put != errors.Is(err, kv.ErrNoSpace) {
+						t.Errorf("put %v: %v", put, err)
+					}
+				})
 			}
+			all.Wait()
 			disk.Clear()
 			eventually(t, "writes go on", func() bool { return try(s, kv.Put("kept", []byte("1"))) == nil })
 			if err := m.Full(); err != nil {
