@@ -111,9 +111,9 @@ func (l *Layout) addProject(in *ProjectInput) {
 	}
 }
 
-// unreachable tells of a project that its forge does not show.
+// unreachable tells of a project that its forge does not show. No proposal can alter that.
 func (l *Layout) unreachable(in *ProjectInput) {
-	if in.Unreachable == "" {
+	if in.Unreachable == "" || l.live != nil {
 		return
 	}
 	p := config.Problem{Severity: config.Error, Name: config.NameUnknown, Source: job.Source{Project: in.Project},
