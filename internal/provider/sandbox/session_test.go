@@ -288,8 +288,9 @@ func TestSudo(t *testing.T) {
 		`sudo -u no-such-user true 2>&1 || echo $?`:                                   "sudo: unknown user no-such-user\n1",
 		`sudo -l && echo may`:                                                         "may",
 		`mv /etc/sudoers.d/zuul /tmp; sudo -n true 2>&1 || echo $?; sudo -l || echo $?; sudo -u root -- sudo true && echo never; mv /tmp/zuul /etc/sudoers.d; sudo -n sudo id -un`: "sudo: a password is required\n1\n1\nroot",
-		`sudo -- echo -n -u`:           "-u",
-		`sudo sh -c 'exit 3'; echo $?`: "3",
+		`echo in | sudo -u gitea cat; echo in | sudo cat`: "in\nin",
+		`sudo -- echo -n -u`:                              "-u",
+		`sudo sh -c 'exit 3'; echo $?`:                    "3",
 	} {
 		if got := mustRun(t, ssh, command); got != want {
 			t.Errorf("%s: %q, want %q", command, got, want)
