@@ -46,6 +46,12 @@ const viewRecords = "/view/"
 // view that is laid there.
 const viewPatience = 24 * time.Hour
 
+// Pauses between attempts to remove a view: doubled each time.
+const (
+	firstViewPause   = 5 * time.Second
+	longestViewPause = 10 * time.Minute
+)
+
 // viewRoot is the folder of this build's sources in the view. Builds of a buildset that want other projects or
 // other checkouts have folders of their own.
 func (b *build) viewRoot() string {
@@ -213,34 +219,52 @@ func (x *Executor) recordView(ctx context.Context, r viewRecord) (keep []string,
 	return keep, err
 }
 
-// dropView removes the views of a buildset from the hosts that have one.
+// dropView removes the views of a buildset from the hosts that have one, however often it takes.
 func (x *Executor) dropView(ctx context.Context, t *store.Task) error {
 	var e pipeline.DropView
 	if err := t.Decode(ctx, &e); err != nil {
 		return err
 	}
-	prefix := viewRecords + string(e.Buildset) + "/"
-	all := store.Records[viewRecord](x.Store, prefix)
+	for pause := firstViewPause; ; pause = min(2*pause, longestViewPause) {
+		left, err := x.dropViews(ctx, e.Buildset, time.Since(t.Request.Made) > viewPatience)
+		if err != nil {
+			return err
+		}
+		if !left {
+			return t.Done(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// dropViews asks each host once, and tells whether one is left to be asked again. last: none is.
+func (x *Executor) dropViews(ctx context.Context, id pipeline.BuildsetID, last bool) (left bool, err error) {
+	all := store.Records[viewRecord](x.Store, viewRecords+string(id)+"/")
 	have, err := all.List(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	var errs []error
 	for _, r := range have {
-		err := x.removeView(ctx, r.Value)
-		if err != nil && time.Since(t.Request.Made) < viewPatience {
-			errs = append(errs, fmt.Errorf("remove the view of buildset %s on %s: %w", e.Buildset, address(r.Value.Node), err))
+		switch err := x.removeView(ctx, r.Value); {
+		case err == nil, errors.Is(err, errHostKey): // the host that had it is not there any more
+		case ctx.Err() != nil:
+			return false, context.Cause(ctx)
+		case last:
+			x.Log.Warn("a view is left on a host that cannot be reached, until the next one is laid there", "host", address(r.Value.Node), "buildset", id, "error", err)
+		default:
+			x.Log.Warn("a view is not removed yet", "host", address(r.Value.Node), "buildset", id, "error", err)
+			left = true
 			continue
 		}
-		if err != nil {
-			x.Log.Warn("a view is left on a host that cannot be reached, until the next one is laid there", "host", address(r.Value.Node), "buildset", e.Buildset, "error", err)
+		if err := all.Delete(ctx, r.Name, r.Mod); err != nil {
+			return false, err
 		}
-		errs = append(errs, all.Delete(ctx, r.Name, r.Mod))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return t.Done(ctx)
+	return left, nil
 }
 
 func (x *Executor) removeView(ctx context.Context, r viewRecord) error {

@@ -150,6 +150,41 @@ func TestViewsThatNobodyRemoved(t *testing.T) {
 	}
 }
 
+// TestAViewOfAHostThatIsGone: another machine at its address is not asked, and what cannot be reached is asked again.
+func TestAViewOfAHostThatIsGone(t *testing.T) {
+	w, st, _, start, sh := viewWorld(t)
+	s := start("one", "1")
+	if end, log := w.build(s); end.Result != pipeline.Success {
+		t.Fatalf("it ended with %s %s\n%s", end.Result, end.Detail, log)
+	}
+	all := store.Records[viewRecord](st, viewRecords+"one/")
+	alter := func(f func(*viewRecord)) {
+		t.Helper()
+		name := address(w.nodes[0])
+		if err := all.Change(t.Context(), name, func(v *viewRecord, _ bool) (bool, error) { f(v); return true, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	port := w.nodes[0].Port
+	alter(func(v *viewRecord) { v.Node.Port = 1 })
+	for _, last := range []bool{false, true} {
+		left, err := w.x.dropViews(t.Context(), "one", last)
+		if have, lerr := all.List(t.Context()); err != nil || lerr != nil || left == last || len(have) != map[bool]int{false: 1, true: 0}[last] {
+			t.Errorf("a host that cannot be reached (last %v): left %v, records %v, %v %v", last, left, have, err, lerr)
+		}
+	}
+	alter(func(v *viewRecord) {
+		*v = viewRecord{Buildset: "one", Path: "/srv/views", Node: w.nodes[0]}
+		v.Node.Port, v.Node.HostKeys = port, []string{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJwW7b6MVf8BrxbBN3cWCbqyHHz9Oo4mkSiJR2yF5eVd"}
+	})
+	if left, err := w.x.dropViews(t.Context(), "one", false); err != nil || left {
+		t.Errorf("another machine at its address: left %v, %v", left, err)
+	}
+	if got := sh("ls /srv/views"); got != "one" {
+		t.Errorf("it has views %q", got)
+	}
+}
+
 func TestAViewThatCannotBeLaid(t *testing.T) {
 	w, _, _, start, sh := viewWorld(t)
 	sh("mkdir -p /srv && echo > /srv/views")

@@ -303,6 +303,9 @@ func (x *Executor) connect(ctx context.Context, n node.Node) (*ssh.Client, error
 	return ssh.NewClient(c, chans, reqs), nil
 }
 
+// errHostKey: what answers at the address of a node is another machine.
+var errHostKey = errors.New("it shows another host key than the one it was made with")
+
 // pinned refuses a node that shows another key than it was made with.
 func pinned(n node.Node) ssh.HostKeyCallback {
 	return func(host string, _ net.Addr, key ssh.PublicKey) error {
@@ -315,6 +318,6 @@ func pinned(n node.Node) ssh.HostKeyCallback {
 				return nil
 			}
 		}
-		return fmt.Errorf("node %s shows another host key than the one it was made with", host)
+		return fmt.Errorf("node %s: %w", host, errHostKey)
 	}
 }

@@ -49,6 +49,15 @@ func TestTheStory(t *testing.T) {
 			t.Errorf("the story does not say %q", want)
 		}
 	}
+	// What the deployments had of the sources went with them, also of the one that was killed; but for the last
+	// one, whose end may be too near that of the process.
+	bastion := filepath.Join(data, "state", "nodes", "fleet", "hosts", "bridge01", "root", "srv")
+	if views, err := filepath.Glob(filepath.Join(bastion, "views", "*")); err != nil || len(views) > 1 {
+		t.Errorf("there are views left on the bastion: %v, %v", views, err)
+	}
+	if _, err := os.Stat(filepath.Join(bastion, "views")); err != nil {
+		t.Errorf("there never was a view: %v", err)
+	}
 }
 
 func TestWhereItCannotWork(t *testing.T) {
