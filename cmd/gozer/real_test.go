@@ -77,6 +77,9 @@ func newRealSite(t *testing.T, data, more string) *realSite {
 // prepareRealSite is newRealSite without the start.
 func prepareRealSite(t *testing.T, data, more string) *realSite {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIP: whole servers take their time")
+	}
 	if err := sandbox.Check(t.Context()); err != nil {
 		t.Skip(err)
 	}

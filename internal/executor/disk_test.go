@@ -13,6 +13,9 @@ import (
 // A build that meets the end of the executor's disk, below what a build may write, says nothing about its job: it
 // is tried again, and its log and its report say why. What it wrote is gone afterwards.
 func TestTheDiskOfTheExecutorIsFull(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: whole builds take their time")
+	}
 	disk := smalldisk.New(t, 96<<20)
 	w := newWorld(t, func(c *Config) { c.Dir = filepath.Join(disk.Dir, "x") })
 	w.repo("org/app", map[string]string{
