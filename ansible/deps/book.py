@@ -35,7 +35,7 @@ KEPT = {}
 
 def keep_variables(original):
     def get(self, name):
-        key = (self._loader.get_basedir(), str(name))
+        key = (id(self), self._loader.get_basedir(), str(name))
         if key not in KEPT:
             KEPT[key] = original(self, name)
         return KEPT[key]
@@ -50,13 +50,24 @@ class Reader:
         self.loader = Loader()
         self.loader.set_basedir(ROOT)
         self.fresh, self.added = [], []
-        self.inventory = self.load_inventory()
-        self.variables = VariableManager(loader=self.loader, inventory=self.inventory)
-        self.variables._hostvars = HostVars(self.inventory, self.variables, self.loader)
+        self.inventories = {}
+        self.use([])
         self.names = Names(environment_of(Templar(loader=self.loader)))
         self.renderer = Renderer(self.loader, self.variables, self.names)
         self.used, self.nested = set(), []
         self.bastion = self.find_bastion()
+
+    def use(self, sources):
+        """Works with the hosts and variables of some sources; with those of the whole repository where there are none."""
+        key = tuple(sources)
+        if key not in self.inventories:
+            inventory = self.load_inventory(sources)
+            variables = VariableManager(loader=self.loader, inventory=inventory)
+            variables._hostvars = HostVars(inventory, variables, self.loader)
+            self.inventories[key] = (inventory, variables)
+        self.inventory, self.variables = self.inventories[key]
+        if key or len(self.inventories) > 1:
+            self.renderer.variables = self.variables
 
     def find_bastion(self):
         """The host on which Ansible runs: the one that the request names, else the only one that is called or
@@ -70,9 +81,11 @@ class Reader:
                  and (is_bastion(h.name) or any(is_bastion(g.name) for g in h.get_groups()))]
         return found[0] if len(found) == 1 else ""
 
-    def load_inventory(self):
+    def load_inventory(self, sources):
         """Sources are loaded one by one, so that one that hangs does not take the others along."""
-        paths = [os.path.join(ROOT, source) for source in REQUEST.get("inventory") or []]
+        known = REQUEST.get("inventory") or []
+        chosen = [k for k in known if any(k == s or k.startswith(s.rstrip("/") + "/") for s in sources)]
+        paths = [os.path.join(ROOT, source) for source in (chosen or sources or known)]
         inventory = InventoryManager(loader=self.loader, sources=paths or None, parse=False)
         warnings = []
         shown = listen(inventory_manager.display, warnings)
@@ -94,7 +107,8 @@ class Reader:
         for host, groups in (REQUEST.get("hosts") or {}).items():
             # Nodes of the nodeset, which the inventory of the repository may not have.
             if not inventory.get_host(host) or host not in inventory.hosts:
-                self.fresh.append(host)
+                if not sources:
+                    self.fresh.append(host)
                 inventory.add_host(host)
             for group in groups:
                 inventory.add_group(group)
@@ -131,18 +145,18 @@ class Reader:
 
     def read_all(self, requests, read):
         """Reads playbooks, and those that they run in turn, each once for a job."""
-        done = set()
+        done, how = set(), set()
         for request in requests:
-            key = (request["id"], request["path"])
             # Those that a variable names come last: the command that runs one may say more of how.
-            if not request.get("named") or key not in done:
-                done.add(key)
+            if not request.get("named") or (request["id"], request["path"]) not in done:
+                done.add((request["id"], request["path"]))
                 read(request)
             while self.nested:
                 inner = self.nested.pop(0)
-                key = (inner["id"], inner["path"])
-                if key not in done:
-                    done.add(key)
+                key = json.dumps(inner, sort_keys=True, default=str)
+                if key not in how:
+                    how.add(key)
+                    done.add((inner["id"], inner["path"]))
                     read(inner)
 
     def read(self, request):
@@ -151,6 +165,7 @@ class Reader:
         READS.files.clear()
         EXTERNAL.clear()
         self.used, self.request = set(), request
+        self.use(request.get("inventory") or [])
         self.limit_hosts(request.get("limit"))
         path = os.path.join(ROOT, request["path"])
         self.variables._extra_vars = dict(request.get("vars") or {})

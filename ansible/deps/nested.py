@@ -10,7 +10,8 @@ from says import ROOT
 TAKES = {"-i", "--inventory", "-e", "--extra-vars", "-l", "--limit", "-t", "--tags", "--skip-tags", "-f", "--forks", "-u", "--user", "-c", "--connection",
          "-M", "--module-path", "-T", "--timeout", "--start-at-task", "--vault-id", "--vault-password-file", "--private-key", "--key-file",
          "--ssh-common-args", "--ssh-extra-args", "--become-method", "--become-user"}
-KEPT = {"-l": "limit", "--limit": "limit", "-t": "tags", "--tags": "tags", "--skip-tags": "skip_tags", "-e": "vars", "--extra-vars": "vars"}
+KEPT = {"-l": "limit", "--limit": "limit", "-t": "tags", "--tags": "tags", "--skip-tags": "skip_tags", "-e": "vars", "--extra-vars": "vars",
+        "-i": "inventory", "--inventory": "inventory"}
 PLAYS = re.compile(r"^(- |  )(hosts|import_playbook|ansible\.builtin\.import_playbook):", re.M)
 
 
@@ -39,7 +40,10 @@ def runs(rendered, args, request, hosts):
                 where = {} if controller in ("localhost", "127.0.0.1") else {"inner": True, "controller": controller}
                 if not where:
                     where = {"inner": bool(request.get("inner")), "controller": request.get("controller", "")}
-                out.append({"id": request["id"], "path": path, **where, **options})
+                sources = [s for s in (in_repository(i, folder, any_file=True) for i in options.get("inventory", [])) if s]
+                if not sources and request.get("inventory"):
+                    sources = request["inventory"]
+                out.append({"id": request["id"], "path": path, **where, **options, "inventory": sources})
     return out
 
 
@@ -81,14 +85,14 @@ def keep(options, name, value):
         options.setdefault(name, []).extend(value.split(","))
 
 
-def in_repository(path, folder):
-    """The playbook that a path on another host stands for: its longest end that is one here."""
+def in_repository(path, folder, any_file=False):
+    """The playbook, or any file or folder, that a path on another host stands for: its longest end that is one here."""
     for whole in (path, os.path.join(folder, path)):
         parts = os.path.normpath(whole).lstrip("/").split("/")
         for n in range(len(parts)):
             end = "/".join(parts[n:])
             found = os.path.join(ROOT, end)
-            if (len(parts) - n > 1 or len(parts) == 1 or n == 0) and os.path.isfile(found) and is_playbook(found):
+            if (len(parts) - n > 1 or len(parts) == 1 or n == 0) and (os.path.exists(found) if any_file else os.path.isfile(found) and is_playbook(found)):
                 return end
     return ""
 

@@ -10,7 +10,8 @@ Standard input: one JSON object,
                    {"id": "job-a", "path": "playbooks/service.yaml", "inner": true, "named": true}]}
 
 An outer playbook only runs others on a bastion; an inner one is run there. Playbooks that a command is seen to
-run are read as inner ones by themselves; named ones only where none was seen to run them.
+run are read by themselves, with the inventory, the limits, tags and variables that it names; named ones only
+where none was seen to run them.
 
 Standard output, one object a line, each with a "kind":
 
