@@ -97,7 +97,7 @@ func (g *gatherer) leave(r *request) {
 func (g *gatherer) landed() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.flying--; g.flying < lanes {
+	for g.flying--; g.flying < lanes && len(g.queue) > 0; {
 		g.takeOff()
 	}
 }
