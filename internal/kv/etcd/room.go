@@ -59,9 +59,14 @@ func (m *Member) Full() error {
 func (r *room) watch(ctx context.Context) {
 	tick := time.NewTicker(watchRoom)
 	defer tick.Stop()
+	told := ""
 	for {
-		if err := r.look(ctx); err != nil && ctx.Err() == nil {
+		err := r.look(ctx)
+		if err != nil && ctx.Err() == nil && err.Error() != told {
+			told = err.Error()
 			r.warn("the room on the disk cannot be watched", "error", err)
+		} else if err == nil {
+			told = ""
 		}
 		select {
 		case <-ctx.Done():
@@ -118,10 +123,9 @@ func (r *room) lack(raised bool) (why, err error) {
 	if free < want {
 		return fmt.Errorf("the disk of %s has %d MiB free, and %d MiB are kept for the store: make room, or lower store.reserve", r.dir, free>>20, want>>20), nil
 	}
+	// Not every file system can do this; then the reserve alone has to do.
 	if err := r.ahead(); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return fmt.Errorf("the database in %s cannot grow: %w: make room", r.dir, err), nil
-	} else if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
-		return nil, err
 	}
 	return nil, nil
 }
