@@ -183,6 +183,14 @@ func (l *Layout) section(c *change.Change, pipeline string) (*section, bool) {
 	return s, found
 }
 
+// Runs tells whether a project of the changes has something to do with a pipeline.
+func (l *Layout) Runs(pipeline string, changes []*change.Change) bool {
+	return slices.ContainsFunc(changes, func(c *change.Change) bool {
+		_, ok := l.section(c, pipeline)
+		return ok
+	})
+}
+
 func (s *section) addVars(st *stanza) {
 	if len(st.Vars) > 0 {
 		s.vars = deepMerge(s.vars, st.Vars)

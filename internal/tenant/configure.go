@@ -21,7 +21,7 @@ func (s *Service) Configure(ctx context.Context, tenant, pipe string, req *pipel
 	}
 	use := ahead
 	if len(req.Updates) > 0 {
-		d, err := s.propose(ctx, tenant, ahead, req)
+		d, live, err := s.propose(ctx, tenant, ahead, req)
 		if err != nil {
 			return nil, err
 		}
@@ -29,6 +29,7 @@ func (s *Service) Configure(ctx context.Context, tenant, pipe string, req *pipel
 		if d.Blocked() {
 			// What blocks this item does not reach those behind it, who build on what is ahead of it.
 			out.Layout = ahead.ID
+			out.NotInPipeline = !live.Runs(pipe, req.Changes) // where nothing runs, nobody is told
 			return out, nil
 		}
 		out.Problems = nil
@@ -52,19 +53,19 @@ func (s *Service) Configure(ctx context.Context, tenant, pipe string, req *pipel
 }
 
 // propose makes the layout of what the item and those ahead of it propose, and records how, so that other
-// processes can make it too.
-func (s *Service) propose(ctx context.Context, tenant string, ahead *layout.Layout, req *pipeline.Configure) (layout.Dynamic, error) {
+// processes can make it too. Live is the tenant's merged layout.
+func (s *Service) propose(ctx context.Context, tenant string, ahead *layout.Layout, req *pipeline.Configure) (layout.Dynamic, *layout.Layout, error) {
 	rec, err := s.Record(ctx, tenant)
 	if err != nil {
-		return layout.Dynamic{}, err
+		return layout.Dynamic{}, nil, err
 	}
 	live, err := s.Layout(ctx, tenant, rec.Layout)
 	if err != nil {
-		return layout.Dynamic{}, err
+		return layout.Dynamic{}, nil, err
 	}
 	in, err := s.proposal(ctx, live, req.Config)
 	if err != nil {
-		return layout.Dynamic{}, err
+		return layout.Dynamic{}, nil, err
 	}
 	in.Changes = req.Changes
 	if ahead.ID != live.ID {
@@ -75,10 +76,10 @@ func (s *Service) propose(ctx context.Context, tenant string, ahead *layout.Layo
 		s.keep(d.Layout)
 		err := s.recordLayout(ctx, tenant, d.Layout.ID, LayoutRecord{Base: live.ID, Proposed: req.Config, Updates: req.Updates})
 		if err != nil {
-			return layout.Dynamic{}, err
+			return layout.Dynamic{}, nil, err
 		}
 	}
-	return d, nil
+	return d, live, nil
 }
 
 // proposal parses the configuration files that a merger read from the merged changes.
