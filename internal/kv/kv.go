@@ -21,8 +21,8 @@
 //     ErrCompacted and must range again. A revision of the future is waited for.
 //  5. A key written under a lease disappears when the lease ends (revoked, or not kept alive for
 //     its time to live). Its disappearance is a change like any other.
-//  6. An error other than the sentinels below means "unknown": the transaction may or may not
-//     have committed. Callers re-read by a key of their own making; they never retry blindly.
+//  6. ErrNoSpace, and an error other than the sentinels below, mean "unknown": the transaction may or
+//     may not have committed. Callers re-read by a key of their own making; they never retry blindly.
 package kv
 
 import (
@@ -45,7 +45,8 @@ var (
 	// ErrTooLarge: the transaction has more operations or bytes than the limits below; nothing
 	// was written.
 	ErrTooLarge = errors.New("transaction too large")
-	// ErrNoSpace: the store has reached its quota; nothing was written.
+	// ErrNoSpace: the store has reached its quota. Most often nothing was written, but that is not
+	// known: etcd looks at its quota before it writes, and once more after.
 	ErrNoSpace = errors.New("store is full")
 	// ErrClosed: the store was closed by this process before the call began; nothing was
 	// written. A transaction that Close interrupts has an unknown outcome, not this error.

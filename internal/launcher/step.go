@@ -72,14 +72,9 @@ func (l *Launcher) writeChunk(ctx context.Context, ids []string) error {
 		if ctx.Err() != nil || errors.Is(err, kv.ErrInvalid) || errors.Is(err, kv.ErrTooLarge) || errors.Is(err, kv.ErrClosed) {
 			return fmt.Errorf("write the records of nodes: %w", err)
 		}
-		if errors.Is(err, kv.ErrNoSpace) { // nothing was written; who works with the nodes goes on meanwhile
-			if err := l.wait(ctx, time.Second); err != nil {
-				return err
-			}
-			ok, rev, err = l.st.KV().Commit(ctx, txn)
-			continue
+		if !errors.Is(err, kv.ErrNoSpace) { // a store that is full says so itself; who works with the nodes goes on meanwhile
+			l.log.Warn("it is not known whether the records of nodes were written", "err", err)
 		}
-		l.log.Warn("it is not known whether the records of nodes were written", "err", err)
 		if ok, rev, err = l.settle(ctx, txn); err != nil {
 			continue
 		}

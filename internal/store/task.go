@@ -29,6 +29,7 @@ type Task struct {
 	signals chan Signal
 	mu      sync.Mutex
 	done    bool
+	unsure  bool // an attempt to end had an unknown outcome
 }
 
 // Take claims a request for a worker, in a transaction that counts the beginning. nil where somebody else
@@ -161,10 +162,9 @@ const insist = 30 * time.Second
 // end writes the end of the task. Where an attempt had an unknown outcome and the next one finds the claim
 // gone, the request tells: it went with the claim, or somebody else has it.
 func (t *Task) end(ctx context.Context, ops []kv.Op) error {
-	unknown := false
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		_, err := t.s.Write(ctx, t.fence, ops...)
-		if errors.Is(err, ErrFenced) && unknown {
+		if errors.Is(err, ErrFenced) && t.unsure {
 			_, there, gerr := kv.Get(ctx, t.s.kv, requestKey(t.Request.Kind, t.Request.ID))
 			if gerr == nil && !there {
 				return nil
@@ -174,13 +174,13 @@ func (t *Task) end(ctx context.Context, ops []kv.Op) error {
 			}
 			err = gerr
 		}
-		if err == nil || refused(err) || ctx.Err() != nil {
+		if err == nil || refused(err) {
 			return err
 		}
-		if errors.Is(err, kv.ErrNoSpace) && !unknown {
+		t.unsure = true
+		if errors.Is(err, kv.ErrNoSpace) || ctx.Err() != nil {
 			return err
 		}
-		unknown = true
 		t.s.sleep(ctx, pause)
 	}
 }

@@ -177,8 +177,10 @@ func size(t kv.Txn) (n int) {
 	return n
 }
 
-// fly carries out a group. Where etcd refuses it because of one of them, those that may be the one go alone.
+// fly carries out a group. Where etcd refuses it because of one of them, those that may be the one go alone. Where it
+// has no room, what only deletes goes alone, and is not believed to have failed: it may have gone through before.
 func (s *Store) fly(ctx context.Context, group []*request) {
+	var full error
 	if len(group) > 1 {
 		err := s.together(ctx, group)
 		if err == nil {
@@ -187,15 +189,32 @@ func (s *Store) fly(ctx context.Context, group []*request) {
 		if errors.Is(err, kv.ErrLeaseNotFound) {
 			with := slices.DeleteFunc(slices.Clone(group), func(r *request) bool { return !r.leases() })
 			without := slices.DeleteFunc(group, (*request).leases)
-			if group = with; s.together(ctx, without) != nil {
+			group = with
+			if err = s.together(ctx, without); err != nil {
 				group = append(group, without...)
 			}
 		}
+		if errors.Is(err, kv.ErrNoSpace) {
+			full = err
+			for _, r := range group {
+				if r.puts() {
+					r.err = err
+					close(r.done)
+				}
+			}
+			group = slices.DeleteFunc(group, (*request).puts)
+		}
 	}
 	for _, r := range group {
-		r.ok, r.rev, r.err = s.txn(ctx, r.txn)
+		if r.ok, r.rev, r.err = s.txn(ctx, r.txn); r.err == nil && !r.ok {
+			r.err = full
+		}
 		close(r.done)
 	}
+}
+
+func (r *request) puts() bool {
+	return slices.ContainsFunc(r.txn.Then, func(o kv.Op) bool { return o.Kind == kv.OpPut })
 }
 
 func (r *request) leases() bool {
