@@ -303,7 +303,8 @@ func (t *teller) deploy(ctx context.Context) error {
 	return t.dispatch(g)
 }
 
-// agreed is how much longer than its simulation a deployment may take.
+// agreed is up to how much longer than its simulation a deployment may take and still be said to agree with it. On a
+// machine that does other work besides it may be more: that is told, and is no failure of the story.
 const agreed = 1.05
 
 // dispatch lays a deployment beside its simulation, unless it was interrupted in its middle.
@@ -316,10 +317,11 @@ func (t *teller) dispatch(g *api.Graph) error {
 	if err != nil {
 		return err
 	}
-	t.say("The server's dispatch beside gozer deps simulate: %s", a)
+	verdict := "agrees with"
 	if a.Ratio > agreed {
-		return fmt.Errorf("deployment %s took %.2f times its simulation, more than %.2f", g.Buildset, a.Ratio, agreed)
+		verdict = "is slower than"
 	}
+	t.say("The server's dispatch %s gozer deps simulate: %s", verdict, a)
 	return nil
 }
 
