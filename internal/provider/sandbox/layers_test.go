@@ -47,7 +47,7 @@ dpkg-query -W -f '${Status} ' gozer-greeting; gozer-greeting; id -u greeting >/d
 		t.Fatal(err)
 	}
 	p = open(t, c)
-	h = create(t, p, "h2", "kept", key)
+	h = create(t, p, "h", "kept", key)
 	if got := mustRun(t, dial(t, h.Access, "zuul", signer), "gozer-greeting"); got != "greetings" {
 		t.Errorf("on the host that came back: %q", got)
 	}
