@@ -29,8 +29,8 @@ and as; of one that does not run, the files are opened.`,
 
 var errNoConfig = errors.New("name the configuration with --config FILE")
 
-// withStore opens the store of a configuration, and nothing else.
-func withStore(ctx context.Context, file string, fn func(*store.Store) error) error {
+// withProcess reads a configuration for a process without roles: fn opens of it what it needs.
+func withProcess(file string, fn func(*process) error) error {
 	if file == "" {
 		return errNoConfig
 	}
@@ -40,10 +40,17 @@ func withStore(ctx context.Context, file string, fn func(*store.Store) error) er
 	}
 	p := &process{set: set, id: newProcessID(), log: slog.New(slog.DiscardHandler)}
 	defer p.close()
-	if err := p.reachStore(ctx); err != nil {
-		return err
-	}
-	return fn(p.store)
+	return fn(p)
+}
+
+// withStore opens the store of a configuration, and nothing else.
+func withStore(ctx context.Context, file string, fn func(*store.Store) error) error {
+	return withProcess(file, func(p *process) error {
+		if err := p.reachStore(ctx); err != nil {
+			return err
+		}
+		return fn(p.store)
+	})
 }
 
 func backupCommand() *cobra.Command {

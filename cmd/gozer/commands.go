@@ -7,7 +7,7 @@ func commands() []*cobra.Command {
 	out := []*cobra.Command{
 		demoCommand(), serverCommand(), executorCommand(), clusterCommand(), adminCommand(), keysCommand(), ansibleCommand(),
 		configCommand(), secretCommand(), depsCommand(), conformanceCommand(), versionCommand(),
-		changeCommand(), statusCommand(), explainCommand(), buildCommand(), logsCommand(),
+		changeCommand(), statusCommand(), explainCommand(), buildCommand(), buildsetCommand(), logsCommand(),
 		nodesCommand(), locksCommand(), runCommand(), runNodesCommand(),
 	}
 	out = append(out, operateCommands()...)

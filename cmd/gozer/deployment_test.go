@@ -63,6 +63,9 @@ func TestAViewAndARepair(t *testing.T) {
 			t.Errorf("build %d does not say %q:\n%s", i, want, log)
 		}
 	}
+	if out := s.must("buildset", builds[0].Buildset.UUID, "--slots", "2"); !strings.Contains(out, "writer") || !strings.Contains(out, "waited for") || !strings.Contains(out, "beside a simulation of 2 at a time: it took ") {
+		t.Errorf("the buildset in time:\n%s", out)
+	}
 	// A later buildset sees its own view alone.
 	n = s.propose("Deploy the third", map[string]string{"version": "third\n"})
 	s.report(n)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"slices"
 	"text/tabwriter"
@@ -37,23 +36,16 @@ These commands open the store of a server, which may run or not; on its machine 
 
 // withKeys opens the store that a configuration names, and what the keys need of it.
 func withKeys(ctx context.Context, file string, fn func(set *settings.Settings, k *keyring) error) error {
-	if file == "" {
-		return errors.New("name the configuration of the server with --config FILE")
-	}
-	set, err := settings.Read(file)
-	if err != nil {
-		return err
-	}
-	password, err := set.Keys.Secret()
-	if err != nil {
-		return err
-	}
-	p := &process{set: set, id: newProcessID(), log: slog.New(slog.DiscardHandler)}
-	defer p.close()
-	if err := p.reachStore(ctx); err != nil {
-		return err
-	}
-	return fn(set, &keyring{store: p.store, password: password})
+	return withProcess(file, func(p *process) error {
+		password, err := p.set.Keys.Secret()
+		if err != nil {
+			return err
+		}
+		if err := p.reachStore(ctx); err != nil {
+			return err
+		}
+		return fn(p.set, &keyring{store: p.store, password: password})
+	})
 }
 
 func configFlag(cmd *cobra.Command) *string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,28 +91,21 @@ working. They do the same every hour where the configuration says history: {keep
 			if err != nil {
 				return err
 			}
-			if file == "" {
-				return errNoConfig
-			}
-			set, err := settings.Read(file)
-			if err != nil {
-				return err
-			}
-			p := &process{set: set, id: newProcessID(), log: slog.New(slog.DiscardHandler)}
-			defer p.close()
-			ctx := cmd.Context()
-			if err := errors.Join(p.openHistory(ctx), p.openLogs(ctx)); err != nil {
-				return err
-			}
-			last := time.Now()
-			out, err := p.forget(ctx, at, max(1, batch), func(f forgotten) {
-				if time.Since(last) > 2*time.Second {
-					last = time.Now()
-					fmt.Fprintf(cmd.ErrOrStderr(), "%d buildsets so far\n", f.buildsets)
+			return withProcess(file, func(p *process) error {
+				ctx := cmd.Context()
+				if err := errors.Join(p.openHistory(ctx), p.openLogs(ctx)); err != nil {
+					return err
 				}
+				last := time.Now()
+				out, err := p.forget(ctx, at, max(1, batch), func(f forgotten) {
+					if time.Since(last) > 2*time.Second {
+						last = time.Now()
+						fmt.Fprintf(cmd.ErrOrStderr(), "%d buildsets so far\n", f.buildsets)
+					}
+				})
+				fmt.Fprintf(cmd.OutOrStdout(), "removed, of before %s: buildsets %d, builds %d\n", at.UTC().Format("2006-01-02 15:04:05 UTC"), out.buildsets, out.builds)
+				return err
 			})
-			fmt.Fprintf(cmd.OutOrStdout(), "removed, of before %s: buildsets %d, builds %d\n", at.UTC().Format("2006-01-02 15:04:05 UTC"), out.buildsets, out.builds)
-			return err
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration of a server")

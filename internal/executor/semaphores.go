@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -109,8 +110,8 @@ func (s StoreSemaphores) release(ctx context.Context, h pipeline.Holder, names [
 	}
 }
 
-// change does f to the records and writes them back as one, again and again while others write; false
-// from f writes nothing.
+// change does f to the records and writes those that it altered as one, again and again while others write to
+// these; false from f writes nothing. What f decides by, it alters.
 func (s StoreSemaphores) change(ctx context.Context, tenant string, f func(own, global *pipeline.Semaphores) bool) (bool, error) {
 	for {
 		own, rev, err := s.Store.Semaphores(ctx, tenant)
@@ -121,12 +122,21 @@ func (s StoreSemaphores) change(ctx context.Context, tenant string, f func(own, 
 		if err != nil {
 			return false, err
 		}
+		was := []kv.Op{store.SemaphoreOp(tenant, own), store.SemaphoreOp("", global)}
 		if !f(own, global) {
 			return false, nil
 		}
-		_, err = s.Store.WriteIf(ctx, store.Fence{},
-			[]kv.Cmp{kv.Unchanged(store.SemaphoreKey(tenant), rev), kv.Unchanged(store.SemaphoreKey(""), grev)},
-			store.SemaphoreOp(tenant, own), store.SemaphoreOp("", global))
+		var cmps []kv.Cmp
+		var ops []kv.Op
+		for i, op := range []kv.Op{store.SemaphoreOp(tenant, own), store.SemaphoreOp("", global)} {
+			if !bytes.Equal(op.Value, was[i].Value) {
+				cmps, ops = append(cmps, kv.Unchanged(op.Key, []int64{rev, grev}[i])), append(ops, op)
+			}
+		}
+		if len(ops) == 0 {
+			return true, nil
+		}
+		_, err = s.Store.WriteIf(ctx, store.Fence{}, cmps, ops...)
 		if !errors.Is(err, store.ErrConflict) {
 			if err != nil {
 				err = fmt.Errorf("write the semaphores of %q: %w", tenant, err)
