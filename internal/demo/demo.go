@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,9 @@ type teller struct {
 	forge *local.Client
 	api   *api.Client
 	began time.Time
-	seen  map[string]bool // builds that were told of
+	// seen are builds that were told of; deployed is the buildset of the last one.
+	seen     map[string]bool
+	deployed string
 }
 
 // patience bounds how long anything may take before the story says that it does not go on.
@@ -262,7 +265,14 @@ func (t *teller) deploy(ctx context.Context) error {
 	followed := make(chan struct{})
 	go func() {
 		defer close(followed)
-		_ = t.api.Follow(fctx, tenant, t.tell)
+		_ = t.api.Follow(fctx, tenant, func(v *api.View) error {
+			for _, it := range v.Items {
+				if it.Pipeline == "deploy" {
+					t.ended(it.Buildset, it.Refs, it.Jobs)
+				}
+			}
+			return nil
+		})
 	}()
 	err := t.wait(ctx, "the deployments", func() (bool, error) {
 		var err error
@@ -279,6 +289,14 @@ func (t *teller) deploy(ctx context.Context) error {
 	<-followed
 	if err != nil {
 		return err
+	}
+	// The live view has states, not all that happened: an item whose last job ends may be gone at the next look.
+	for _, set := range slices.Backward(sets) {
+		past, err := t.api.Graph(ctx, tenant, set.UUID)
+		if err != nil {
+			return err
+		}
+		t.ended(set.UUID, past.Refs, past.Jobs)
 	}
 	first := &sets[len(sets)-1]
 	var g *api.Graph
@@ -325,28 +343,39 @@ func (t *teller) dispatch(g *api.Graph) error {
 	return nil
 }
 
-// tell prints each job of the deploy pipeline once when it has ended.
-func (t *teller) tell(v *api.View) error {
-	for _, it := range v.Items {
-		if it.Pipeline != "deploy" {
+// ended prints each job of a deployment once when it has ended, below the name of what is deployed.
+func (t *teller) ended(buildset string, refs []api.Ref, jobs []api.Job) {
+	for _, j := range jobs {
+		if j.Result == "" || j.Build == "" || t.seen[j.Build] || j.Started.IsZero() {
 			continue
 		}
-		for _, j := range it.Jobs {
-			if j.Result == "" || j.Build == "" || t.seen[j.Build] || j.Started.IsZero() {
-				continue
-			}
-			t.seen[j.Build] = true
-			mark := "✓"
-			if j.Result != "SUCCESS" {
-				mark = "✗"
-			}
-			t.say("   %s %-8s %-34s %s", mark, strings.ToLower(j.Result), j.Name, j.Ended.Sub(j.Started).Round(100*time.Millisecond))
-			if j.Result != "SUCCESS" {
-				t.say("     | %s", shorten(strings.ReplaceAll(j.Detail, "\n", " "), 2*max(t.Width, 100)))
-			}
+		t.seen[j.Build] = true
+		if t.deployed != buildset {
+			t.deployed = buildset
+			t.say("   %s", deployed(refs))
+		}
+		mark := "✓"
+		if j.Result != "SUCCESS" {
+			mark = "✗"
+		}
+		t.say("     %s %-8s %-34s %s", mark, strings.ToLower(j.Result), j.Name, j.Ended.Sub(j.Started).Round(100*time.Millisecond))
+		if j.Result != "SUCCESS" {
+			t.say("       | %s", shorten(strings.ReplaceAll(j.Detail, "\n", " "), 2*max(t.Width, 100)))
 		}
 	}
-	return nil
+}
+
+// deployed names what a deployment carries out.
+func deployed(refs []api.Ref) string {
+	var names []string
+	for _, r := range refs {
+		id := r.ID
+		if len(id) == 40 { // a commit
+			id = id[:12]
+		}
+		names = append(names, id+" "+cmp.Or(r.Title, r.Project))
+	}
+	return strings.Join(names, ", ")
 }
 
 // wait asks again until the answer is yes; a question that fails for long is an error.

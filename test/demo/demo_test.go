@@ -49,6 +49,12 @@ func TestTheStory(t *testing.T) {
 			t.Errorf("the story does not say %q", want)
 		}
 	}
+	// Every job in the chart of the deployment was told of when it ended.
+	for line := range strings.Lines(third.output()) {
+		if name, _, ok := strings.Cut(line, "│"); ok && !strings.Contains(third.output(), "✓ success  "+strings.TrimSpace(name)+" ") {
+			t.Errorf("the end of %s is not told", strings.TrimSpace(name))
+		}
+	}
 	// What the deployments had of the sources went with them, also of the one that was killed; but for the last
 	// one, whose end may be too near that of the process.
 	bastion := filepath.Join(data, "state", "nodes", "fleet", "hosts", "bridge01", "root", "srv")
