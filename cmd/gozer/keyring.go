@@ -219,7 +219,7 @@ func (k publicKeys) Public(ctx context.Context, name, project string) (pem, ssh 
 	}
 	p, ok := l.Project(project)
 	if !ok {
-		return "", "", fmt.Errorf("project %s of tenant %s: %w", project, name, store.ErrNotFound)
+		return "", "", fmt.Errorf("there is no project %q in tenant %s: %w", project, name, store.ErrNotFound)
 	}
 	return k.keys.Public(ctx, p)
 }

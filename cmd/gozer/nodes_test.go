@@ -50,7 +50,7 @@ func (s *site) nodes(args ...string) (out []api.Node) {
 // The node of a failed build is kept for whoever asked, can be logged in to, and goes when the hold ends.
 func TestAutoholdFromRequestToShell(t *testing.T) {
 	s := newSite(t, appFiles())
-	if out, code := s.gozer("autohold", "--project", "nobody", "--job", "unit", "--reason", "x"); code != exitFailed || !strings.Contains(out, "project nobody in tenant example") {
+	if out, code := s.gozer("autohold", "--project", "nobody", "--job", "unit", "--reason", "x"); code != exitFailed || !strings.Contains(out, "tenant example has no project") {
 		t.Errorf("a project that is not there: exit %d, %s", code, out)
 	}
 	n := s.propose("break it", map[string]string{"tools/test.sh": broken})
@@ -89,7 +89,7 @@ func TestAutoholdFromRequestToShell(t *testing.T) {
 	}
 	s.must("autohold-delete", id)
 	s.wait("the node to go", func() bool { return len(s.nodes()) == 0 })
-	if out, code := s.gozer("nodes", "ssh", h.ID); code != exitFailed || !strings.Contains(out, "no such record") {
+	if out, code := s.gozer("nodes", "ssh", h.ID); code != exitFailed || !strings.Contains(out, "uses no node") {
 		t.Errorf("a node that is gone: exit %d, %s", code, out)
 	}
 }

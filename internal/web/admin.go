@@ -122,5 +122,5 @@ func projectOf(st *pipeline.State, name string) (change.Project, error) {
 			return p.Project, nil
 		}
 	}
-	return change.Project{}, missing("project %s", name)
+	return change.Project{}, missing("there is no project %q", name)
 }

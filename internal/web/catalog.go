@@ -140,7 +140,7 @@ func (s *Server) job(r *request) (any, error) {
 	if v := c.Variants[r.vars["name"]]; v != nil {
 		return v, nil
 	}
-	return nil, missing("job %s", r.vars["name"])
+	return nil, missing("tenant %s has no job %q", r.tenant, r.vars["name"])
 }
 
 func (s *Server) projects(r *request) (any, error) {
@@ -164,7 +164,7 @@ func (s *Server) project(r *request) (any, error) {
 			return p, nil
 		}
 	}
-	return nil, missing("project %s", r.vars["project"])
+	return nil, missing("tenant %s has no project %q", r.tenant, r.vars["project"])
 }
 
 func (s *Server) pipelines(r *request) (any, error) {
@@ -190,7 +190,7 @@ func (s *Server) pipelines(r *request) (any, error) {
 
 func (s *Server) freeze(r *request) (*job.Graph, error) {
 	if s.Layouts == nil {
-		return nil, missing("a layout to freeze jobs of")
+		return nil, missing("this process has no layout to freeze jobs of")
 	}
 	return s.Layouts.Freeze(r.Context(), r.tenant, r.vars["pipeline"], r.vars["project"], r.vars["branch"])
 }
@@ -223,7 +223,7 @@ func (s *Server) freezeJob(r *request) (any, error) {
 			return frozen(j), nil
 		}
 	}
-	return nil, missing("job %s in %s", r.vars["job"], r.vars["pipeline"])
+	return nil, missing("pipeline %s runs no job %q there", r.vars["pipeline"], r.vars["job"])
 }
 
 // frozen tells what a job would run with. Secrets are named; their values, encrypted or not, are not
@@ -312,7 +312,7 @@ func (s *Server) sshKey(w http.ResponseWriter, r *request) error {
 
 func (s *Server) public(w http.ResponseWriter, r *request, choose func(pem, ssh string) string) error {
 	if s.Keys == nil {
-		return missing("a key of project %s", r.vars["project"])
+		return missing("this process has no key of project %s", r.vars["project"])
 	}
 	pem, ssh, err := s.Keys.Public(r.Context(), r.tenant, r.vars["project"])
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/gozer-ci/gozer/internal/api"
 	"github.com/gozer-ci/gozer/internal/auth"
@@ -22,8 +23,17 @@ func badRequest(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errRequest}, args...)...)
 }
 
-func missing(format string, args ...any) error {
-	return fmt.Errorf(format+": %w", append(args, store.ErrNotFound)...)
+// absent is store.ErrNotFound in a sentence that says what is not there.
+type absent string
+
+func (a absent) Error() string   { return string(a) }
+func (a absent) Is(e error) bool { return e == store.ErrNotFound }
+
+func missing(format string, args ...any) error { return absent(fmt.Sprintf(format, args...)) }
+
+// tell is what a client is told of its own mistake: that it was a bad request is in the code.
+func tell(err error) string {
+	return strings.TrimPrefix(err.Error(), errRequest.Error()+": ")
 }
 
 // failures maps kinds of errors to HTTP codes; what is not here is 500.
@@ -51,7 +61,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := api.Error{Code: http.StatusInternalServerError, Kind: "internal", Description: "something went wrong in the server; its log says more"}
 	for _, f := range failures {
 		if errors.Is(err, f.kind) {
-			e = api.Error{Code: f.code, Kind: f.word, Description: err.Error()}
+			e = api.Error{Code: f.code, Kind: f.word, Description: tell(err)}
 			break
 		}
 	}

@@ -81,7 +81,7 @@ func (s *Server) anyProject(tenant, name string) (change.Project, error) {
 			return p, nil
 		}
 	}
-	return change.Project{}, missing("project %s in tenant %s", name, tenant)
+	return change.Project{}, missing("tenant %s has no project %q", tenant, name)
 }
 
 // changeRefs is the filter for the refs of all patch sets of a change ("number" or "number,patchset"), as
@@ -173,7 +173,7 @@ func (s *Server) projectHolds(r *request) (any, error) {
 func (s *Server) readHold(r *request) (store.Record[node.HoldRequest], error) {
 	rec, err := s.holdRequests().Get(r.Context(), r.vars["id"])
 	if isNotFound(err) || (err == nil && rec.Value.Tenant != r.tenant) {
-		err = missing("hold %s in tenant %s", r.vars["id"], r.tenant)
+		err = missing("tenant %s has no hold %q", r.tenant, r.vars["id"])
 	}
 	return rec, err
 }

@@ -238,7 +238,7 @@ func closed(c *websocket.Conn, code websocket.StatusCode, why string) error {
 func (s *Server) hook(w http.ResponseWriter, r *request) error {
 	h := s.Hooks[r.vars["name"]]
 	if h == nil {
-		return missing("a webhook for connection %s", r.vars["name"])
+		return missing("there is no connection %q with a webhook", r.vars["name"])
 	}
 	h.ServeHTTP(w, r.Request)
 	return nil

@@ -40,7 +40,7 @@ func wireNode(n *node.Node) api.Node {
 func (s *Server) ownNode(r *request) (*node.Node, error) {
 	rec, err := s.nodeRecords().Get(r.Context(), r.vars["id"])
 	if isNotFound(err) || (err == nil && rec.Value.Tenant != "" && rec.Value.Tenant != r.tenant) {
-		return nil, missing("node %s in tenant %s", r.vars["id"], r.tenant)
+		return nil, missing("tenant %s uses no node %q", r.tenant, r.vars["id"])
 	}
 	return &rec.Value, err
 }
@@ -49,7 +49,7 @@ func (s *Server) ownNode(r *request) (*node.Node, error) {
 func (s *Server) changeNode(r *request, id string, change func(*node.Node) error) error {
 	return s.nodeRecords().Change(r.Context(), id, func(n *node.Node, exists bool) (bool, error) {
 		if !exists {
-			return false, missing("node %s", id)
+			return false, missing("there is no node %q", id)
 		}
 		return true, change(n)
 	})
@@ -148,7 +148,7 @@ func (s *Server) sshKeyOfNodes(r *request) (node.SSHKey, error) {
 	prefix, name := node.KeyRecord[:len("/key/")], node.KeyRecord[len("/key/"):]
 	rec, err := store.Records[node.SSHKey](s.Store, prefix).Get(r.Context(), name)
 	if isNotFound(err) {
-		err = missing("a key for nodes: no launcher has run yet")
+		err = missing("there is no key for nodes: no launcher has run yet")
 	}
 	return rec.Value, err
 }

@@ -198,7 +198,7 @@ func (s *Server) badge(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if len(list) == 0 {
-		return missing("a complete buildset for the badge")
+		return missing("there is no complete buildset for the badge")
 	}
 	word, colour := "failing", "#b3261e"
 	if list[0].Result == "SUCCESS" {

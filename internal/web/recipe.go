@@ -23,7 +23,7 @@ func (s *Server) recipe(r *request) (any, error) {
 	}
 	f, err := s.Logs.Attached(r.Context(), r.vars["uuid"], pipeline.RecipeFile)
 	if errors.Is(err, joblog.ErrNotFound) {
-		return nil, missing("the recipe of build %s: it never got as far as its sources, or its files are kept no longer", r.vars["uuid"])
+		return nil, missing("build %s has no recipe: it never got as far as its sources, or its files are kept no longer", r.vars["uuid"])
 	}
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (s *Server) trial(r *request) (any, error) {
 func (s *Server) logFile(w http.ResponseWriter, r *request) error {
 	name := r.vars["name"]
 	if name == pipeline.RecipeFile {
-		return missing("file %s", name) // told with the tenant's build, where who may see that is looked at
+		return missing("there is no file %q", name) // told with the tenant's build, where who may see that is looked at
 	}
 	f, err := s.Logs.Attached(r.Context(), r.vars["uuid"], name)
 	if err != nil {

@@ -101,7 +101,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.fail(w, r, missing("%s %s", r.Method, r.URL.Path))
+	s.fail(w, r, missing("there is no %s %s; /api lists what there is", r.Method, r.URL.Path))
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *request, rt *route) {

@@ -25,6 +25,9 @@ func (s *Server) knownTenant(ctx context.Context, name string) error {
 		return nil
 	}
 	_, err := store.Records[tenantRecord](s.Store, tenantPrefix).Get(ctx, name)
+	if isNotFound(err) {
+		return missing("there is no tenant %q", name)
+	}
 	return err
 }
 
