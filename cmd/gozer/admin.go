@@ -128,6 +128,7 @@ func adminCheckCommand() *cobra.Command {
 	var repair bool
 	cmd := &cobra.Command{
 		Use: "check", Short: "Find leaked locks and orphaned records, and mend them on request", Args: cobra.NoArgs,
+		Example: "  gozer admin check --config gozer.yaml\n  gozer admin check --config gozer.yaml --repair",
 		Long: `Looks for semaphores and nodes that nobody uses, requests whose outcome nobody waits for, claims without owner,
 words to nobody, layouts that are missing or that nothing refers to, records that cannot be read, and inputs that were
 set aside. It looks twice, some seconds apart, and tells what was there both times, since a store that is worked on is
@@ -172,7 +173,7 @@ Exit code 1: something that is wrong was found and is still there.`,
 					fmt.Fprintf(out, "%d found, %d mended\n", len(all), mended)
 				}
 				if wrong > 0 {
-					return exitError{exitNo}
+					return exitError{code: exitNo}
 				}
 				return nil
 			})
@@ -180,8 +181,7 @@ Exit code 1: something that is wrong was found and is still there.`,
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration of a server")
 	cmd.Flags().BoolVar(&repair, "repair", false, "mend what can be")
-	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
-	completeWords(cmd, "format", []string{"text", "json"})
+	formats(cmd, &format, "text", "json")
 	return cmd
 }
 

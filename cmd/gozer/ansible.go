@@ -16,7 +16,6 @@ import (
 func ansibleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ansible", Short: "Set up the versions of Ansible that jobs run with", GroupID: "server",
-		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var dir string
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultAnsibleDir(), "folder of the environments")
@@ -73,6 +72,7 @@ func ansibleList(dir *string) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the versions that jobs can name, and which are installed", Args: cobra.NoArgs,
+		Example: "  gozer ansible list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			abs, err := filepath.Abs(*dir)
 			if err != nil {
@@ -95,13 +95,10 @@ func ansibleList(dir *string) *cobra.Command {
 				e.SetIndent("", "  ")
 				return e.Encode(list)
 			}
-			if format != "text" {
-				return fmt.Errorf("--format %q: it is text or json", format)
-			}
 			return showAnsible(cmd.OutOrStdout(), list)
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	formats(cmd, &format, "text", "json")
 	return cmd
 }
 

@@ -27,11 +27,15 @@ func autoholdCreate(verb, short string) *cobra.Command {
 	var s serverFlags
 	var project string
 	var q api.AutoholdRequest
+	called := "autohold"
+	if verb != called {
+		called += " " + verb
+	}
 	cmd := &cobra.Command{
 		Use: verb + " --project P --job J --reason TEXT", Short: short, Args: cobra.NoArgs,
 		Long: `When a build of the job for the project fails, its nodes are kept for people instead of being deleted:
 for the next --count failures, of one change, of one ref, or of any.`,
-		Example: "  gozer autohold --project org/app --job unit --change 12 --reason 'ann: why does it hang?' --node-hold-expiration 14400\n" +
+		Example: "  gozer " + called + " --project org/app --job unit --change 12 --reason 'ann: why does it hang?' --node-hold-expiration 14400\n" +
 			"  gozer autohold list\n  gozer nodes --state hold\n  gozer nodes ssh NODE\n  gozer autohold delete ID",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -65,7 +69,7 @@ for the next --count failures, of one change, of one ref, or of any.`,
 
 func autoholdList(verb string) *cobra.Command {
 	var s serverFlags
-	cmd := &cobra.Command{Use: verb, Short: "List what is to be held", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: verb, Short: "List what is to be held", Args: cobra.NoArgs, Example: "  gozer autohold list"}
 	f := format(cmd)
 	s.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -94,7 +98,7 @@ func heldNodes(h *api.Autohold) (out []string) {
 
 func autoholdInfo(verb string) *cobra.Command {
 	var s serverFlags
-	cmd := &cobra.Command{Use: verb + " ID", Short: "Show one hold with its builds and nodes", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: verb + " ID", Short: "Show one hold with its builds and nodes", Args: cobra.ExactArgs(1), Example: "  gozer autohold show h3f2a9c1b0d"}
 	f := format(cmd)
 	s.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -137,6 +141,7 @@ func autoholdDelete(verb string) *cobra.Command {
 	var s serverFlags
 	cmd := &cobra.Command{
 		Use: verb + " ID...", Short: "End holds; the nodes that are kept for them are given back", Args: cobra.MinimumNArgs(1),
+		Example: "  gozer autohold delete h3f2a9c1b0d",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, tenant, err := s.open(cmd)
 			if err != nil {

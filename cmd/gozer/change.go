@@ -23,7 +23,6 @@ func changeCommand() *cobra.Command {
 		Use: "change", Short: "List, read, vote on and comment changes of the built-in forge", GroupID: "use",
 		Long: `Changes are made by pushing: git push origin HEAD:refs/for/main. Here they are read, voted on and
 commented. A change that has Approved 1 enters the gate.`,
-		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&c.URL, "forge", envOr("GOZER_FORGE", "http://127.0.0.1:8090/forge/local"), "address of the forge ($GOZER_FORGE)")
 	cmd.PersistentFlags().StringVar(&c.User, "user", envOr("GOZER_USER", login()), "who you are ($GOZER_USER)")
@@ -58,11 +57,6 @@ func number(s string) (int, error) {
 	return n, nil
 }
 
-// format adds --format to a command.
-func format(cmd *cobra.Command) *string {
-	return cmd.Flags().StringP("format", "f", "text", "text or json")
-}
-
 func asJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -89,7 +83,10 @@ func listing[T any](out io.Writer, format string, list []T, none, heading string
 func changeList(c *local.Client) *cobra.Command {
 	q := local.Filter{Status: local.StatusNew}
 	var all bool
-	cmd := &cobra.Command{Use: "list", Short: "List changes, the newest first", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "List changes, the newest first", Args: cobra.NoArgs,
+		Long:    `Lists the open changes with their votes; --all lists merged and abandoned ones, too.`,
+		Example: "  gozer change list\n  gozer change list --all --project org/app",
+	}
 	f := format(cmd)
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "merged and abandoned ones, too")
 	cmd.Flags().StringVarP(&q.Project, "project", "p", "", "of this project")
@@ -119,7 +116,10 @@ func votes(r *local.Record) string {
 }
 
 func changeShow(c *local.Client) *cobra.Command {
-	cmd := &cobra.Command{Use: "show NUMBER", Short: "Show a change with everything that was said of it", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "show NUMBER", Short: "Show a change with everything that was said of it", Args: cobra.ExactArgs(1),
+		Long:    `Shows message, votes, what is missing before it can merge, and every comment, those of reports too.`,
+		Example: "  gozer change show 12",
+	}
 	f := format(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		n, err := number(args[0])
@@ -167,7 +167,7 @@ func indent(s, by string) string { return by + strings.ReplaceAll(s, "\n", "\n"+
 
 func changeDiff(c *local.Client) *cobra.Command {
 	var ps int
-	cmd := &cobra.Command{Use: "diff NUMBER", Short: "Show what a change changes", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	cmd := &cobra.Command{Use: "diff NUMBER", Short: "Show what a change changes", Args: cobra.ExactArgs(1), Example: "  gozer change diff 12\n  gozer change diff 12 --patchset 1", RunE: func(cmd *cobra.Command, args []string) error {
 		n, err := number(args[0])
 		if err != nil {
 			return err
@@ -203,7 +203,7 @@ func changeVote(c *local.Client) *cobra.Command {
 
 func changeVerb(_ *local.Client, verb, text string, do func(context.Context, int, string) error) *cobra.Command {
 	var message string
-	cmd := &cobra.Command{Use: verb + " NUMBER", Short: text, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	cmd := &cobra.Command{Use: verb + " NUMBER", Short: text, Args: cobra.ExactArgs(1), Example: "  gozer change " + verb + " 12 -m 'why'", RunE: func(cmd *cobra.Command, args []string) error {
 		n, err := number(args[0])
 		if err != nil {
 			return err

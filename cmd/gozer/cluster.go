@@ -17,6 +17,7 @@ func clusterCommand() *cobra.Command {
 	var lease time.Duration
 	cmd := &cobra.Command{
 		Use: "cluster", Short: "Run a Gozer of many processes on this machine", GroupID: "server", Args: cobra.NoArgs,
+		Example: "  gozer cluster\n  gozer cluster chaos --for 2m\n  gozer cluster failover --kills 5",
 		Long: `Starts three schedulers, two mergers, two executors, two webs, a three-member etcd and a PostgreSQL on this
 machine, with a tenant to try them on, until Ctrl-C. Kill what you like: nothing is lost.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -35,7 +35,6 @@ A PATH is a folder, NAME=FOLDER to say what the project is called, or FOLDER@REV
   gozer config show tox-docs --pipeline gate            each attribute, and which line set it
   gozer config graph --pipeline deploy --format svg > deploy.svg
   gozer config diff main HEAD                           which jobs my change alters, and how`,
-		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(configCheck(), configJobs(), configShow(), configGraph(), configDiff(), configGenerate(), configBench())
 	return cmd

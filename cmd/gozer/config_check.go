@@ -42,16 +42,12 @@ Exits with 0 where there is no error, 1 where there is, 2 where the check could 
 	}
 	f.add(cmd)
 	fl := cmd.Flags()
-	fl.StringVarP(&format, "format", "f", "text", strings.Join(report.Formats, ", "))
+	formats(cmd, &format, report.Formats...)
 	fl.StringVar(&f.keys, "keys", "", "exported keys (gozer keys export, zuul-admin export-keys) to try to decrypt secrets with")
 	fl.StringVar(&f.password, "keys-password-file", "", "file whose first line is the password of the exported keys")
 	fl.BoolVar(&noGraphs, "no-graphs", false, "do not freeze job graphs")
 	fl.BoolVarP(&quiet, "quiet", "q", false, "do not say what was read")
-	completeWords(cmd, "format", report.Formats)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if !slices.Contains(report.Formats, format) {
-			return unknownFormat(format, report.Formats)
-		}
 		s, err := f.load(cmd, args)
 		if err != nil {
 			return err
@@ -85,15 +81,11 @@ Exits with 0 where there is no error, 1 where there is, 2 where the check could 
 			return err
 		}
 		if slices.ContainsFunc(problems, func(p config.Problem) bool { return p.Severity == config.Error }) {
-			return exitError{exitNo}
+			return exitError{code: exitNo}
 		}
 		return nil
 	}
 	return cmd
-}
-
-func unknownFormat(format string, known []string) error {
-	return fmt.Errorf("format %q is not known; use one of %s", format, strings.Join(known, ", "))
 }
 
 // completeWords lets the shell complete a flag.

@@ -41,16 +41,12 @@ so for any difference.`,
 	}
 	f.add(cmd)
 	fl := cmd.Flags()
-	fl.StringVarP(&format, "format", "f", "text", "text or json")
+	formats(cmd, &format, "text", "json")
 	fl.StringArrayVar(&with, "with", nil, "a further PATH that both sides have")
 	fl.StringVarP(&f.o.Branch, "branch", "b", "", "the branch that both sides stand for")
 	fl.BoolVar(&all, "all", false, "list every place and job of each difference")
 	fl.BoolVar(&exitCode, "exit-code", false, "exit with 1 where some job differs")
-	completeWords(cmd, "format", []string{"text", "json"})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if format != "text" && format != "json" {
-			return unknownFormat(format, []string{"text", "json"})
-		}
 		args = append(args, []string{"HEAD", "."}[len(args):]...)
 		sides := [2]*checkout.Set{}
 		tenants := [2]*checkout.Tenant{}
@@ -89,7 +85,7 @@ so for any difference.`,
 			writeNew(cmd, sides[1], broken)
 		}
 		if exitCode && len(list) > 0 || hasError(broken) {
-			return exitError{exitNo}
+			return exitError{code: exitNo}
 		}
 		return nil
 	}

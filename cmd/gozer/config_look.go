@@ -74,14 +74,10 @@ its description. --tree shows who inherits from whom.`,
   gozer config jobs --project system-config --format json`,
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
+	formats(cmd, &format, "text", "json")
 	cmd.Flags().StringVarP(&asked, "project", "p", "", "only jobs that this project defines")
 	cmd.Flags().BoolVar(&tree, "tree", false, "as a tree of inheritance")
-	completeWords(cmd, "format", []string{"text", "json"})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if format != "text" && format != "json" {
-			return unknownFormat(format, []string{"text", "json"})
-		}
 		s, t, err := f.one(cmd, args)
 		if err != nil {
 			return err
@@ -269,8 +265,7 @@ Exits with 1 where the job does not run for such a change, and tells why.`,
 	f.add(cmd)
 	w.add(cmd)
 	w.complete(cmd, f, 1)
-	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
-	completeWords(cmd, "format", []string{"text", "json"})
+	formats(cmd, &format, "text", "json")
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveFilterDirs
@@ -278,9 +273,6 @@ Exits with 1 where the job does not run for such a change, and tells why.`,
 		return f.known(cmd, nil, func(t *checkout.Tenant) []string { return t.Layout.Jobs() })
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if format != "text" && format != "json" {
-			return unknownFormat(format, []string{"text", "json"})
-		}
 		s, t, err := f.one(cmd, args[1:])
 		if err != nil {
 			return err
@@ -325,7 +317,7 @@ func cannot(cmd *cobra.Command, s *checkout.Set, problems []config.Problem) erro
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s%s%s\n", place, p.Short, hint(p.Hint))
 	}
-	return exitError{exitNo}
+	return exitError{code: exitNo}
 }
 
 func configGraph() *cobra.Command {
@@ -344,12 +336,8 @@ jobs have round ends.`,
 	f.add(cmd)
 	w.add(cmd)
 	w.complete(cmd, f, 0)
-	cmd.Flags().StringVarP(&format, "format", "f", "text", strings.Join(explain.GraphFormats, ", "))
-	completeWords(cmd, "format", explain.GraphFormats)
+	formats(cmd, &format, explain.GraphFormats...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if !slices.Contains(explain.GraphFormats, format) {
-			return unknownFormat(format, explain.GraphFormats)
-		}
 		s, t, err := f.one(cmd, args)
 		if err != nil {
 			return err

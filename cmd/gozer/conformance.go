@@ -15,6 +15,7 @@ func conformanceCommand() *cobra.Command {
 	var filter string
 	cmd := &cobra.Command{
 		Use: "conformance DIR", Short: "Replay scenarios that were proven on a real Zuul", GroupID: "local", Args: cobra.ExactArgs(1),
+		Example: "  gozer conformance ../shared/conformance\n  gozer conformance internal/gatetest/testdata --filter 'requirements-.*' --log",
 		Long: `Replays the scenarios of a folder on the whole system in this process: configuration, scheduler, store, merger
 and git are real; forges, executors and nodes are played as the scenarios say. Prints a line for each that
 fails with its first difference, counts by area, and last "N passed, M failed". Exits with 1 where one fails
@@ -37,7 +38,7 @@ that is not excused.`,
 				return err
 			}
 			if failed > 0 {
-				return exitError{exitNo}
+				return exitError{code: exitNo}
 			}
 			return nil
 		},
@@ -45,7 +46,7 @@ that is not excused.`,
 	cmd.Flags().StringVar(&filter, "filter", "", "regular expression of names")
 	cmd.Flags().StringVar(&o.Fixtures, "fixtures", "", "fixtures, where the folder has none")
 	cmd.Flags().IntVar(&o.Workers, "workers", 2, "scenarios at once")
-	cmd.Flags().StringVar(&o.Format, "format", "text", "text or json")
+	formats(cmd, &o.Format, "text", "json")
 	cmd.Flags().BoolVar(&o.Log, "log", false, "show what the system logged in those that fail")
 	return cmd
 }

@@ -22,6 +22,7 @@ func demoCommand() *cobra.Command {
 	var once, fresh bool
 	cmd := &cobra.Command{
 		Use: "demo", Short: "See all of it on this machine", GroupID: "server", Args: cobra.NoArgs,
+		Example: "  gozer demo\n  gozer demo --once --listen 127.0.0.1:9999\n  gozer demo --fresh",
 		Long: `Starts one process with every role, a forge with two repositories and a fleet of 13 sandbox hosts,
 and plays a story: a broken change is refused with the reason, three changes are gated at once and the bad
 one is thrown out, the merge deploys 14 services in parallel, in the order that their dependencies ask for, and

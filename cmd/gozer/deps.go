@@ -32,7 +32,6 @@ server and no account, and changes nothing.
   gozer deps races BUILDSET     what jobs of a deployment really touched without an order (asks a server)
 
 PATH is the checkout, the present folder where it is not given. docs/deps.md says more.`,
-		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(auditCommand(), whyCommand(), simulateCommand(), docCommand(), checkCommand(), encodeCommand(), triggersCommand(), racesCommand())
 	return cmd
@@ -143,19 +142,13 @@ func auditCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "audit [PATH]", Short: "Find what is missing, what does nothing, and what collides", Args: cobra.MaximumNArgs(1),
+		Example: "  gozer deps audit\n  gozer deps audit --level error\n  gozer deps audit --format html -o findings.html ~/src/system-config",
 		Long: `Compares what the jobs of each pipeline really read, write, restart and call with the dependencies and
 semaphores that are declared, and checks the matchers of files. Findings are sorted by what is at stake.
 
 Exits with 1 where there is a finding of --level or worse that gozer.yaml does not waive, and with 2 where
 the checkout could not be read.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			levels := []string{string(deps.LevelError), string(deps.LevelWarning), string(deps.LevelNote), "never"}
-			if !slices.Contains(levels, level) {
-				return fmt.Errorf("--level %s: use one of %s", level, strings.Join(levels, ", "))
-			}
-			if !slices.Contains(report.AuditFormats, format) {
-				return fmt.Errorf("--format %s: use one of %s", format, strings.Join(report.AuditFormats, ", "))
-			}
 			a, err := c.open(cmd, at(args, 0))
 			if err != nil {
 				return err
@@ -172,15 +165,16 @@ the checkout could not be read.`,
 				return err
 			}
 			if slices.ContainsFunc(found.Findings, func(f deps.Finding) bool { return f.Level.Worse(deps.Level(level)) }) && level != "never" {
-				return exitError{exitNo}
+				return exitError{code: exitNo}
 			}
 			return nil
 		},
 	}
 	c.add(cmd)
 	cmd.Flags().StringVarP(&o.Pipeline, "pipeline", "p", "", "only this pipeline (all that deploy)")
-	cmd.Flags().StringVarP(&format, "format", "f", "text", strings.Join(report.AuditFormats, ", "))
-	cmd.Flags().StringVar(&level, "level", "warning", "exit with 1 from this level on: error, warning, note, never")
+	formats(cmd, &format, report.AuditFormats...)
+	level = string(deps.LevelWarning)
+	choice(cmd, &level, "level", "", "exit with 1 from this level on: ", string(deps.LevelError), string(deps.LevelWarning), string(deps.LevelNote), "never")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "write to this file")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "show notes and all that is unknown")
 	return cmd
@@ -191,6 +185,7 @@ func whyCommand() *cobra.Command {
 	var format, path string
 	cmd := &cobra.Command{
 		Use: "why A B", Short: "Show the evidence for two jobs, or that none is known", Args: cobra.ExactArgs(2),
+		Example: "  gozer deps why letsencrypt gitea\n  gozer deps why -C examples/opendev/system-config static zuul",
 		Long: `Shows every edge between two jobs with its evidence on both sides, the way through other jobs where none
 leads directly, what is declared, and what is not known of them. The end of a job's name is enough.
 
@@ -209,17 +204,15 @@ Exits with 1 where no evidence is known.`,
 				err = r.Text(cmd.OutOrStdout())
 			case "json":
 				err = report.JSON(cmd.OutOrStdout(), r)
-			default:
-				err = fmt.Errorf("--format %s: use text or json", format)
 			}
 			if err == nil && len(r.Edges)+len(r.Chain) == 0 {
-				return exitError{exitNo}
+				return exitError{code: exitNo}
 			}
 			return err
 		},
 	}
 	c.add(cmd)
 	cmd.Flags().StringVarP(&path, "path", "C", ".", "the checkout")
-	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
+	formats(cmd, &format, "text", "json")
 	return cmd
 }

@@ -24,6 +24,7 @@ func docCommand() *cobra.Command {
 	var pipeline, out string
 	cmd := &cobra.Command{
 		Use: "doc [PATH]", Short: "Write the page that says what each job waits for, and why", Args: cobra.MaximumNArgs(1),
+		Example: "  gozer deps doc\n  gozer deps doc --durations took.csv --output docs/dependencies",
 		Long: `Writes a page in Markdown and a picture (SVG, and as Mermaid in the page) for each pipeline that deploys:
 each job with what it does, what it waits for and why, what it excludes, how long it takes, and the critical
 path. Reasons that no evidence shows go into gozer.yaml. Commit the pages, and let gozer deps check hold them.`,
@@ -97,6 +98,7 @@ func checkCommand() *cobra.Command {
 	var pagesOnly bool
 	cmd := &cobra.Command{
 		Use: "check [PATH]", Short: "Tell whether page, configuration and evidence still agree", Args: cobra.MaximumNArgs(1),
+		Example: "  gozer deps check",
 		Long: `Writes the pages of gozer deps doc anew and compares them with those that are there, and looks whether the
 configuration keeps every edge that evidence asks for (high and medium confidence; gozer.yaml waives). Prints the
 difference. Exits with 1 where something has drifted apart.`,
@@ -126,7 +128,7 @@ difference. Exits with 1 where something has drifted apart.`,
 				}
 			}
 			if drifted {
-				return exitError{exitNo}
+				return exitError{code: exitNo}
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "pages, configuration and evidence agree")
 			return nil
@@ -168,6 +170,7 @@ func encodeCommand() *cobra.Command {
 	var apply bool
 	cmd := &cobra.Command{
 		Use: "encode [PATH]", Short: "Print the patch that puts missing edges into the Zuul configuration", Args: cobra.MaximumNArgs(1),
+		Example: "  gozer deps encode > edges.patch && git apply edges.patch\n  gozer deps encode --write",
 		Long: `Prints a patch (for git apply) that adds the edges of high and medium confidence that are missing: dependencies,
 soft where they are not on a set-up job, and semaphores for jobs that must not run at once. What the
 configuration says stays as it is written. What cannot be written is listed on standard error.`,

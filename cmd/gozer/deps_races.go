@@ -25,9 +25,6 @@ not matter how the times fell this once: at another time it may be the other way
 Only buildsets of pipelines with "observe: true" in the tenant file are known. Exits with 1 where there is a race.`,
 		Example: "  gozer deps races 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if format != "text" && format != "json" {
-				return fmt.Errorf("--format is text or json, not %q", format)
-			}
 			c, tenant, err := s.open(cmd)
 			if err != nil {
 				return err
@@ -44,13 +41,13 @@ Only buildsets of pipelines with "observe: true" in the tenant file are known. E
 				err = showRaces(cmd.OutOrStdout(), r)
 			}
 			if err == nil && len(r.Races) > 0 {
-				return exitError{exitNo}
+				return exitError{code: exitNo}
 			}
 			return err
 		},
 	}
 	s.add(cmd)
-	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	formats(cmd, &format, "text", "json")
 	return cmd
 }
 

@@ -112,6 +112,7 @@ func simulateCommand() *cobra.Command {
 	var pipeline, change, format, svg string
 	cmd := &cobra.Command{
 		Use: "simulate [PATH]", Short: "Say how long a pipeline takes with more jobs at a time, and what would help", Args: cobra.MaximumNArgs(1),
+		Example: "  gozer deps simulate --pipeline deploy --durations took.csv\n  gozer deps simulate --from-server --slots 1,4 --svg deploy.svg",
 		Long: `Carries a pipeline out on paper, longest remaining path first, as the scheduler does: for 1, 2, 4, 8 and 16
 jobs at a time the makespan, the time that no schedule can beat, their ratio, and what stands in the way; then
 what each suggested change would gain.
@@ -119,9 +120,6 @@ what each suggested change would gain.
 Durations are those of a history (--from-server, --history), of a CSV file (--durations), or the same for all
 (--default).`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if format != "text" && format != "json" {
-				return fmt.Errorf("--format %s: use text or json", format)
-			}
 			a, err := c.open(cmd, at(args, 0))
 			if err != nil {
 				return err
@@ -174,7 +172,7 @@ Durations are those of a history (--from-server, --history), of a CSV file (--du
 	cmd.Flags().IntSliceVar(&o.Slots, "slots", []int{1, 2, 4, 8, 16}, "how many jobs at a time")
 	cmd.Flags().IntVar(&o.At, "at", 4, "slots of the chart and of what is gained")
 	cmd.Flags().StringVar(&svg, "svg", "", "write the chart as SVG to this file (with the pipeline in its name, where there are several)")
-	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
+	formats(cmd, &format, "text", "json")
 	return cmd
 }
 

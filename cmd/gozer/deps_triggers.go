@@ -34,13 +34,11 @@ func triggersCommand() *cobra.Command {
 	var suggest, all bool
 	cmd := &cobra.Command{
 		Use: "triggers [PATH]", Short: "Replay the history: which jobs each change needed, ran for nothing, missed", Args: cobra.MaximumNArgs(1),
+		Example: "  gozer deps triggers --since v1.0 --suggest",
 		Long: `Goes through the last commits and compares the jobs that the matchers of files trigger with those of which an
 input had changed: playbooks, roles, files, templates, the inventory, and of group_vars and host_vars the keys
 that the job uses. Old commits are judged by what the jobs read today.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if format != "text" && format != "json" {
-				return fmt.Errorf("--format %s: use text or json", format)
-			}
 			a, err := c.open(cmd, at(args, 0))
 			if err != nil {
 				return err
@@ -77,6 +75,6 @@ that the job uses. Old commits are judged by what the jobs read today.`,
 	cmd.Flags().IntVarP(&limit, "commits", "n", 500, "so many commits at most")
 	cmd.Flags().BoolVar(&suggest, "suggest", false, "print the files that each job's matchers should have")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "show every commit")
-	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
+	formats(cmd, &format, "text", "json")
 	return cmd
 }

@@ -48,7 +48,6 @@ func executorCommand() *cobra.Command {
 		Long: `Tells the executor whose data folder --config or --data names what to do, over a socket in that folder. What is
 said holds until the executor ends.`,
 		Example: "  gozer executor status --config gozer.yaml\n  gozer executor graceful --config gozer.yaml --wait",
-		Args:    cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(executorVerb("status", "tell how it is, and which builds it runs", http.MethodGet))
 	for _, c := range executor.Commands {
@@ -60,20 +59,20 @@ said holds until the executor ends.`,
 func executorVerb(name, does, method string) *cobra.Command {
 	var file, data, format string
 	var wait bool
-	cmd := &cobra.Command{Use: name, Short: strings.ToUpper(does[:1]) + does[1:], Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: name, Short: strings.ToUpper(does[:1]) + does[1:], Args: cobra.NoArgs,
+		Long: strings.ToUpper(does[:1]) + does[1:] + `.
+
+Works on the machine of the executor, as a user who may enter its data folder. Exit code 2: no executor answers there.`,
+		Example: "  gozer executor " + name + " --config gozer.yaml"}
 	fl := cmd.Flags()
 	fl.StringVarP(&file, "config", "c", "", "configuration of its process")
 	fl.StringVar(&data, "data", "", "its data folder, in place of --config")
-	fl.StringVarP(&format, "format", "f", "text", "text or json")
-	completeWords(cmd, "format", []string{"text", "json"})
+	formats(cmd, &format, "text", "json")
 	if name == "graceful" || name == "stop" {
 		fl.BoolVar(&wait, "wait", false, "return when it has stopped")
 	}
 	cmd.MarkFlagsMutuallyExclusive("config", "data")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if format != "text" && format != "json" {
-			return unknownFormat(format, []string{"text", "json"})
-		}
 		switch {
 		case file == "" && data == "":
 			return errors.New("name the configuration of the executor's process with --config FILE, or its data folder with --data")

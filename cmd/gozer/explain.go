@@ -46,15 +46,13 @@ Exit code 1: no pipeline knows of it, or the job is not among those of the chang
 		}
 		e, err := c.Explain(cmd.Context(), tenant, args[0])
 		if none := new(api.Error); errors.As(err, &none) && none.Code == 404 {
-			fmt.Fprintln(cmd.ErrOrStderr(), "gozer:", none.Description)
-			return exitError{exitNo}
+			return exitError{exitNo, none.Description}
 		}
 		if err != nil {
 			return err
 		}
 		if job != "" && !only(e, job) {
-			fmt.Fprintf(cmd.ErrOrStderr(), "gozer: %s has no job %s in any pipeline\n", args[0], job)
-			return exitError{exitNo}
+			return exitError{exitNo, fmt.Sprintf("%s has no job %s in any pipeline", args[0], job)}
 		}
 		if *f == "json" {
 			return asJSON(cmd.OutOrStdout(), e)

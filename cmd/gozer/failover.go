@@ -14,6 +14,7 @@ func failoverCommand() *cobra.Command {
 	var lease time.Duration
 	cmd := &cobra.Command{
 		Use: "failover", Short: "Measure in such a cluster how long it takes until another scheduler goes on", Args: cobra.NoArgs,
+		Example: "  gozer cluster failover --kills 5",
 		Long: `Kills the scheduler that owns a pipeline, and measures the time until another one hands out the next build of it:
 the lease runs out, somebody takes over and reads the state, and a change goes through merge and layout.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

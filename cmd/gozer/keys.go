@@ -28,7 +28,6 @@ The file of an export is that of zuul-admin export-keys: keys go from Zuul to Go
 repositories stay as they are.
 
 These commands open the store of a server, which may run or not; on its machine and as its user, where etcd is inside it.`,
-		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(keysExport(), keysImport(), keysList())
 	return cmd
@@ -164,13 +163,15 @@ func importKeys(cmd *cobra.Command, set *settings.Settings, k *keyring, list []s
 	fmt.Fprintf(cmd.OutOrStdout(), "%s added, %d replaced, %d there already, %d left alone\n",
 		plural(count[added], "key", "keys"), count[replaced], count[same], count[refused])
 	if count[refused] > 0 {
-		return exitError{exitNo}
+		return exitError{code: exitNo}
 	}
 	return nil
 }
 
 func keysList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the projects that have keys", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "List the projects that have keys", Args: cobra.NoArgs,
+		Example: "  gozer keys list --config gozer.yaml",
+	}
 	file := configFlag(cmd)
 	f := format(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -15,6 +15,7 @@ func locksCommand() *cobra.Command {
 	var s serverFlags
 	cmd := &cobra.Command{
 		Use: "locks", Short: "Tell who holds the locks of deployments, and who waits", GroupID: "use", Args: cobra.NoArgs,
+		Example: "  gozer locks\n  gozer locks --format json | jq '.[] | select(.holder)'",
 		Long: `Lists the locks that pipelines of the tenant share (deployment: locks: in the tenant file): which buildset holds
 each, since when and until about when; who waits, in the order in which they would get it now; and which part of
 the time it was held lately.`,

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -91,7 +93,30 @@ func findBuild(ctx context.Context, c *api.Client, tenant, what string) (string,
 			}
 		}
 	}
-	return "", fmt.Errorf("tenant %s has no build, and no build of a job, named %q", tenant, what)
+	return "", noBuild(ctx, c, tenant, what)
+}
+
+// noBuild says that nothing is called so, and which jobs that have run are called nearly so.
+func noBuild(ctx context.Context, c *api.Client, tenant, what string) error {
+	none := fmt.Sprintf("tenant %s has no build, and no build of a job, named %q", tenant, what)
+	builds, err := c.Builds(ctx, tenant, url.Values{"limit": {"1000"}})
+	if err != nil {
+		return err
+	}
+	var near []string
+	for _, b := range builds {
+		if (strings.Contains(b.JobName, what) || distance(b.JobName, what) <= 2) && !slices.Contains(near, b.JobName) {
+			near = append(near, b.JobName)
+		}
+	}
+	slices.Sort(near)
+	switch n := len(near); {
+	case n > 5:
+		return fmt.Errorf("%s; jobs with that in their name: %s and %d more", none, strings.Join(near[:5], ", "), n-5)
+	case n > 0:
+		return fmt.Errorf("%s; did you mean %s?", none, strings.Join(near, " or "))
+	}
+	return errors.New(none)
 }
 
 // errSeen ends following after the first look.
@@ -139,8 +164,7 @@ func searchLog(ctx context.Context, c *api.Client, build, text string, out io.Wr
 		}
 	}
 	if !found {
-		fmt.Fprintf(out, "No line contains %q.\n", text)
-		return exitError{exitNo}
+		return exitError{exitNo, fmt.Sprintf("no line contains %q", text)}
 	}
 	return nil
 }

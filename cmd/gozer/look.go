@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -45,6 +45,9 @@ func statusCommand() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show what the pipelines do, live on a terminal", GroupID: "use", Args: cobra.NoArgs,
+		Long: `Shows each pipeline with its items, their jobs, and why a job does not run. On a terminal the view stays and is kept
+up to date until Ctrl-C; elsewhere, and with --format json, it is printed once.`,
+		Example: "  gozer status\n  gozer status --components\n  gozer status --format json | jq '.items[].refs[].id'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if components {
 				return showComponents(cmd, api.New(api.ClientConfig{URL: s.url, Token: s.token}), format)
@@ -52,6 +55,9 @@ func statusCommand() *cobra.Command {
 			c, tenant, err := s.open(cmd)
 			if err != nil {
 				return err
+			}
+			if format == "json" {
+				return statusJSON(cmd, c, tenant)
 			}
 			show := terminal.ShowConfig{Client: c, Tenant: tenant, Out: cmd.OutOrStdout()}
 			if fd := int(os.Stdout.Fd()); term.IsTerminal(fd) {
@@ -68,8 +74,22 @@ func statusCommand() *cobra.Command {
 	}
 	s.add(cmd)
 	cmd.Flags().BoolVar(&components, "components", false, "show the processes of the installation, and what each holds")
-	cmd.Flags().StringVarP(&format, "format", "f", "text", "of --components: text or json")
+	formats(cmd, &format, "text", "json")
 	return cmd
+}
+
+// statusJSON prints what is in the pipelines now, once.
+func statusJSON(cmd *cobra.Command, c *api.Client, tenant string) error {
+	err := c.Follow(cmd.Context(), tenant, func(v *api.View) error {
+		if err := asJSON(cmd.OutOrStdout(), v.Snapshot()); err != nil {
+			return err
+		}
+		return errSeen
+	})
+	if errors.Is(err, errSeen) {
+		return nil
+	}
+	return err
 }
 
 func showComponents(cmd *cobra.Command, c *api.Client, format string) error {
@@ -78,9 +98,7 @@ func showComponents(cmd *cobra.Command, c *api.Client, format string) error {
 		return err
 	}
 	if format == "json" {
-		enc := json.NewEncoder(cmd.OutOrStdout())
-		enc.SetIndent("", "  ")
-		return enc.Encode(all)
+		return asJSON(cmd.OutOrStdout(), all)
 	}
 	return terminal.Components(cmd.OutOrStdout(), all, time.Now())
 }

@@ -134,7 +134,8 @@ func nodesHold() *cobra.Command {
 	var keep time.Duration
 	cmd := &cobra.Command{
 		Use: "hold NODE --reason TEXT", Short: "Keep a node for people", Args: cobra.ExactArgs(1),
-		Long: "A node that a build uses stays when the build has ended. Give it back with gozer nodes delete.",
+		Example: "  gozer nodes hold n3f2a9c1b0d --reason 'ann: why does it hang?' --for 2h",
+		Long:    "A node that a build uses stays when the build has ended. Give it back with gozer nodes delete.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, tenant, err := s.open(cmd)
 			if err != nil {
@@ -161,7 +162,8 @@ func nodesDelete() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "delete NODE...", Short: "Give nodes up, held ones too", Args: cobra.MinimumNArgs(1),
-		Long: "Fresh nodes are deleted; hosts that are kept are looked at and used again.",
+		Example: "  gozer nodes delete n3f2a9c1b0d",
+		Long:    "Fresh nodes are deleted; hosts that are kept are looked at and used again.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, tenant, err := s.open(cmd)
 			if err != nil {
@@ -202,6 +204,7 @@ func nodesSSH() *cobra.Command {
 	var s serverFlags
 	cmd := &cobra.Command{
 		Use: "ssh NODE [-- COMMAND...]", Short: "Log in to a node that is held or in use", Args: cobra.MinimumNArgs(1),
+		Example: "  gozer nodes ssh n3f2a9c1b0d\n  gozer nodes ssh n3f2a9c1b0d -- journalctl -b",
 		Long: `Opens a shell on the node, or runs a command there, through the server: it needs neither the node's
 key nor a way to the node. The exit code is the command's.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -214,7 +217,7 @@ key nor a way to the node. The exit code is the command's.`,
 				return err
 			}
 			if code != 0 {
-				return exitError{code}
+				return exitError{code: code}
 			}
 			return nil
 		},

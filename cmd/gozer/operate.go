@@ -131,12 +131,11 @@ over. What stands at the front in that order already goes on.` + waits,
 }
 
 func queueCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "queue", Short: "Pause a pipeline, or let it go on", GroupID: "operate", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	verb := func(use, short, long, done string, reason bool) *cobra.Command {
+	cmd := &cobra.Command{Use: "queue", Short: "Pause a pipeline, or let it go on", GroupID: "operate"}
+	verb := func(use, short, long, example, done string, reason bool) *cobra.Command {
 		var w target
 		var q api.PauseRequest
-		sub := &cobra.Command{Use: use, Short: short, Long: long + waits, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		sub := &cobra.Command{Use: use, Short: short, Long: long + waits, Args: cobra.NoArgs, Example: example, RunE: func(cmd *cobra.Command, _ []string) error {
 			if reason && strings.TrimSpace(q.Reason) == "" {
 				return fmt.Errorf("say with --reason why: it is shown to everybody who waits")
 			}
@@ -156,8 +155,9 @@ func queueCommand() *cobra.Command {
 	cmd.AddCommand(
 		verb("pause --pipeline P --reason TEXT", "Stop a pipeline from starting anything new",
 			"What runs goes on to its end and is reported; nothing new starts, and changes that come wait.",
+			"  gozer queue pause --pipeline gate --reason 'database migration'",
 			"Pipeline %s starts nothing any more. Let it go on with gozer queue resume.", true),
-		verb("resume --pipeline P", "Let a paused pipeline go on", "What waited starts.", "Pipeline %s goes on.", false))
+		verb("resume --pipeline P", "Let a paused pipeline go on", "What waited starts.", "  gozer queue resume --pipeline gate", "Pipeline %s goes on.", false))
 	return cmd
 }
 
@@ -203,8 +203,7 @@ first of them is told.` + waits,
 // wished says what was done; a refusal is an answer, and not a failure of the command.
 func wished(cmd *cobra.Command, err error, format string, args ...any) error {
 	if e, ok := err.(*api.Error); ok && (e.Code == 400 || e.Code == 403 || e.Code == 404) {
-		fmt.Fprintln(cmd.ErrOrStderr(), "gozer:", e.Description)
-		return exitError{exitNo}
+		return exitError{exitNo, e.Description}
 	}
 	if err != nil {
 		return err
@@ -216,7 +215,10 @@ func wished(cmd *cobra.Command, err error, format string, args ...any) error {
 func operatorAuditCommand() *cobra.Command {
 	var s serverFlags
 	var limit int
-	cmd := &cobra.Command{Use: "audit", Short: "Show what operators did: who, when, what, and what came of it", GroupID: "operate", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "audit", Short: "Show what operators did: who, when, what, and what came of it", GroupID: "operate", Args: cobra.NoArgs,
+		Long: `Every action that needs an admin is written down before it is done, and its outcome after that. The newest 2,000 of a
+tenant are kept. Only admins of the tenant may read them.`,
+		Example: "  gozer audit\n  gozer audit -n 5 --format json"}
 	f := format(cmd)
 	s.add(cmd)
 	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "how many, newest first")

@@ -171,7 +171,7 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) error {
 		x.tellKept(tell)
 	}
 	if !ok {
-		return exitError{exitNo}
+		return exitError{code: exitNo}
 	}
 	return nil
 }

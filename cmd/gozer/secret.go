@@ -21,7 +21,6 @@ import (
 func secretCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "secret", Short: "Encrypt secrets for zuul.yaml", GroupID: "local",
-		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(secretEncrypt())
 	return cmd
@@ -54,19 +53,15 @@ The key comes from a server of Gozer or Zuul (--server, --tenant, --project), fr
 	fl.StringVarP(&out, "out", "o", "-", "file to write; - is standard output")
 	fl.StringVar(&name, "name", "my-secret", "name of the secret")
 	fl.StringVar(&field, "field", "value", "name of the field in it")
-	fl.StringVarP(&format, "format", "f", "yaml", "yaml, field or chunks")
+	formats(cmd, &format, "yaml", "field", "chunks")
 	fl.BoolVar(&noStrip, "no-strip", false, "keep white space at the ends of the value")
 	// The names that zuul-client has for them.
 	for zuul, ours := range map[string]string{"infile": "in", "outfile": "out", "secret-name": "name", "field-name": "field"} {
 		fl.Var(fl.Lookup(ours).Value, zuul, "")
 		_ = fl.MarkHidden(zuul)
 	}
-	completeWords(cmd, "format", []string{"yaml", "field", "chunks"})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		write, ok := secretFormats[format]
-		if !ok {
-			return unknownFormat(format, []string{"yaml", "field", "chunks"})
-		}
+		write := secretFormats[format]
 		pub, err := s.secretsKey(cmd, project, publicKey)
 		if err != nil {
 			return err

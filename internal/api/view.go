@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -40,4 +41,16 @@ func (v *View) Ordered() []Pipeline {
 	return slices.SortedFunc(maps.Values(v.Pipelines), func(a, b Pipeline) int {
 		return cmp.Or(a.Position-b.Position, cmp.Compare(a.Name, b.Name))
 	})
+}
+
+// Snapshot is the view as the event that makes it anew: pipelines as Ordered has them, items by age.
+func (v *View) Snapshot() Event {
+	ev := Event{Version: v.Version, Now: v.Now, Snapshot: true, Pipelines: v.Ordered()}
+	for _, it := range v.Items {
+		ev.Items = append(ev.Items, it)
+	}
+	slices.SortFunc(ev.Items, func(a, b Item) int {
+		return cmp.Or(a.Enqueued.Compare(b.Enqueued), strings.Compare(a.ID, b.ID))
+	})
+	return ev
 }

@@ -230,7 +230,7 @@ func inPlace(ctx context.Context, c ShowConfig, r *lipgloss.Renderer) error {
 	go func() {
 		ended <- c.Client.Follow(ctx, c.Tenant, func(v *api.View) error {
 			copied := api.View{Version: v.Version, Now: v.Now}
-			copied.Apply(snapshot(v))
+			copied.Apply(v.Snapshot())
 			select {
 			case views <- copied:
 				return nil
@@ -265,14 +265,6 @@ func inPlace(ctx context.Context, c ShowConfig, r *lipgloss.Renderer) error {
 			return err
 		}
 	}
-}
-
-func snapshot(v *api.View) api.Event {
-	ev := api.Event{Version: v.Version, Now: v.Now, Snapshot: true, Pipelines: v.Ordered()}
-	for _, it := range v.Items {
-		ev.Items = append(ev.Items, it)
-	}
-	return ev
 }
 
 // frame draws over the last one: each line is cleared to its end, and the rest of the screen after it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -100,6 +101,9 @@ func (c *Client) do(ctx context.Context, method, path string, body, into any) er
 	}
 	resp, err := hc.Do(req)
 	if err != nil {
+		if u := new(url.Error); errors.As(err, &u) {
+			err = u.Err // the address is in our own sentence
+		}
 		return fmt.Errorf("ask the forge at %s: %w", c.URL, err)
 	}
 	defer resp.Body.Close()
