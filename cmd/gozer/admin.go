@@ -18,12 +18,12 @@ import (
 
 func adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "admin", Short: "Back up, restore and check the store; prune the history", GroupID: "server",
+		Use: "admin", Short: "Back up, restore and check the store; prune the history; let people in", GroupID: "server",
 		Long: `Works on the store itself, as the configuration names it, while servers run or not. The etcd inside a server that has
 no client address (store: {member: {clients: ...}}) is reached on the machine and by the user that the server runs on
 and as; of one that does not run, the files are opened.`,
 	}
-	cmd.AddCommand(backupCommand(), restoreCommand(), adminCheckCommand(), pruneCommand())
+	cmd.AddCommand(backupCommand(), restoreCommand(), adminCheckCommand(), pruneCommand(), tokenCommand())
 	return cmd
 }
 

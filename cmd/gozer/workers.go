@@ -144,7 +144,12 @@ func (p *process) runWeb(ctx context.Context) error {
 			mounts[prefix] = h
 		}
 	}
+	who, err := p.authorizer()
+	if err != nil {
+		return err
+	}
 	srv, err := web.New(web.Config{
+		Auth:  who,
 		Store: p.store, History: p.history, Logs: p.logs, Layouts: layouts{p.tenants}, Keys: publicKeys{p.tenants, p.keys}, Connections: p.shown(), Mounts: mounts,
 		Remote: p.publicRemote, Trial: p.trial, Assets: ui.Files(), Public: strings.TrimSuffix(p.set.Root, "/"), Health: p.whyNotReady, Version: version, Log: p.log,
 	})

@@ -1,10 +1,13 @@
 // Package auth says who asks, and what they may do. It reads bearer tokens: JSON web tokens signed with
-// a shared secret (HS256), checked as Zuul checks them (semantics 5.5), with admin rules over their
-// claims. Where no authenticator is configured nobody can sign in; then whoever asks from this very
-// machine may administer, because they could as well read the data folder, and nobody else may.
+// a shared secret (HS256), checked as Zuul checks them (semantics 5.5), with the tenants' rules over their
+// claims: who is an admin of a tenant, and, where a tenant says it, who may read of it at all. Where no
+// authenticator is configured nobody can sign in; then whoever asks from this very machine may administer,
+// because they could as well read the data folder, and nobody else may.
 package auth
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -47,26 +50,42 @@ type Rule struct {
 	Conditions []map[string]any
 }
 
+// Rules are what a tenant says of people.
+type Rules struct {
+	// Named are all rules that there are; one that is named below and not among them holds for nobody.
+	Named []Rule
+	// Admin and Access name those that make an admin, and a reader, of the tenant. Without Access everybody reads.
+	Admin, Access []string
+}
+
 // Config of New.
 type Config struct {
 	Authenticators []Authenticator
-	// Rules by name; Admins are the names of those that make an admin of a tenant.
-	Rules  []Rule
-	Admins map[string][]string
-	Now    func() time.Time
+	// Rules tells those of a tenant, or of the API as a whole for an empty name. nil: there are none.
+	Rules func(ctx context.Context, tenant string) (Rules, error)
+	// Hosts are names by which programs of this machine may call the server, beside those of its loopback.
+	Hosts []string
+	// Proxied: people reach the server through something on this machine, so that who asks from here may be
+	// anybody.
+	Proxied bool
+	Now     func() time.Time
 }
 
 // Auth decides. It is safe for use by many goroutines.
 type Auth struct{ c Config }
 
-// New checks the configuration: every authenticator needs a secret, an issuer and an audience, and every
-// rule that a tenant names must exist.
+// New checks the configuration: every authenticator needs a secret, an issuer and an audience.
 func New(c Config) (*Auth, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Rules == nil {
+		c.Rules = func(context.Context, string) (Rules, error) { return Rules{}, nil }
+	}
+	c.Authenticators = slices.Clone(c.Authenticators)
 	issuers := map[string]bool{}
-	for i, a := range c.Authenticators {
+	for i := range c.Authenticators {
+		a := &c.Authenticators[i]
 		if a.Secret == "" || a.Issuer == "" || a.Audience == "" {
 			return nil, fmt.Errorf("authenticator %s needs secret, issuer and audience", a.Name)
 		}
@@ -74,19 +93,7 @@ func New(c Config) (*Auth, error) {
 			return nil, fmt.Errorf("authenticator %s: another one has the issuer %s already", a.Name, a.Issuer)
 		}
 		issuers[a.Issuer] = true
-		if a.UIDClaim == "" {
-			c.Authenticators[i].UIDClaim = "sub"
-		}
-		if a.Realm == "" {
-			c.Authenticators[i].Realm = a.Name
-		}
-	}
-	for tenant, names := range c.Admins {
-		for _, n := range names {
-			if !slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Name == n }) {
-				return nil, fmt.Errorf("tenant %s names the admin rule %s, which does not exist", tenant, n)
-			}
-		}
+		a.UIDClaim, a.Realm = cmp.Or(a.UIDClaim, "sub"), cmp.Or(a.Realm, a.Name)
 	}
 	return &Auth{c}, nil
 }
@@ -114,7 +121,10 @@ type Identity struct {
 // Who reads the request's bearer token. ErrNoToken and ErrBadToken say why nobody is known.
 func (a *Auth) Who(r *http.Request) (*Identity, error) {
 	if len(a.c.Authenticators) == 0 {
-		if fromHere(r) {
+		switch {
+		case a.c.Proxied:
+			return nil, fmt.Errorf("%w: this server has no authenticator, and is reached through another one, so it knows of nobody who they are; configure one (auth:)", ErrForbidden)
+		case a.fromHere(r):
 			return &Identity{Name: "local", local: true}, nil
 		}
 		return nil, fmt.Errorf("%w, and this server has no authenticator: ask from the machine itself", ErrForbidden)
@@ -126,22 +136,32 @@ func (a *Auth) Who(r *http.Request) (*Identity, error) {
 	return a.token(strings.TrimSpace(token))
 }
 
-// fromHere tells whether the peer is this machine and no proxy speaks for somebody else.
-func fromHere(r *http.Request) bool {
+// fromHere tells whether the peer is this machine and nobody speaks through it for somebody else: no proxy, and no
+// page of others, which is open in a browser of this machine. Such a page is known by its origin, or, where its name
+// was made to lead here, by the name that the browser calls the server.
+func (a *Auth) fromHere(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback() && r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == "" && sameOrigin(r)
+	if err != nil || ip == nil || !ip.IsLoopback() || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" || !a.calledOurs(r.Host) {
+		return false
+	}
+	if o := r.Header.Get("Origin"); o != "" {
+		_, from, _ := strings.Cut(o, "://")
+		return from == r.Host
+	}
+	return r.Header.Get("Sec-Fetch-Site") != "cross-site"
 }
 
-// sameOrigin keeps a page of somebody else, open in a browser on this machine, from using the machine's
-// rights: such a request carries its origin.
-func sameOrigin(r *http.Request) bool {
-	o := r.Header.Get("Origin")
-	if o == "" {
-		return r.Header.Get("Sec-Fetch-Site") != "cross-site"
+// calledOurs tells whether a name of the server is one that only its operator gives it.
+func (a *Auth) calledOurs(hostport string) bool {
+	if isLoopback(hostport) {
+		return true
 	}
-	_, host, _ := strings.Cut(o, "://")
-	return host == r.Host && isLoopback(r.Host)
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	return slices.Contains(a.c.Hosts, host)
 }
 
 func isLoopback(hostport string) bool {
@@ -199,25 +219,47 @@ func (a *Auth) age(by *Authenticator, c jwt.MapClaims) error {
 }
 
 // Admin tells whether id may administer the tenant.
-func (a *Auth) Admin(id *Identity, tenant string) bool {
-	if id.local {
-		return true
+func (a *Auth) Admin(ctx context.Context, id *Identity, tenant string) (bool, error) {
+	if id.local || a.overrides(id, tenant) {
+		return true, nil
 	}
-	if id.by.AllowOverride {
-		if z, ok := id.claims["zuul"].(map[string]any); ok {
-			if list, ok := z["admin"].([]any); ok && (slices.Contains(list, any(tenant)) || slices.Contains(list, any("*"))) {
-				return true
-			}
-		}
+	rules, err := a.c.Rules(ctx, tenant)
+	return err == nil && a.oneHolds(&rules, rules.Admin, id, tenant), err
+}
+
+// Public tells whether everybody may read of the tenant, or of the API as a whole for an empty name.
+func (a *Auth) Public(ctx context.Context, tenant string) (bool, error) {
+	rules, err := a.c.Rules(ctx, tenant)
+	return err == nil && len(rules.Access) == 0, err
+}
+
+// Reads tells whether id may read of the tenant, or of the API as a whole for an empty name. Admins may.
+func (a *Auth) Reads(ctx context.Context, id *Identity, tenant string) (bool, error) {
+	if id.local || a.overrides(id, tenant) {
+		return true, nil
 	}
-	for _, name := range a.c.Admins[tenant] {
-		for _, r := range a.c.Rules {
-			if r.Name == name && slices.ContainsFunc(r.Conditions, func(c map[string]any) bool { return a.holds(c, id, tenant) }) {
-				return true
-			}
-		}
+	rules, err := a.c.Rules(ctx, tenant)
+	if err != nil {
+		return false, err
 	}
-	return false
+	return len(rules.Access) == 0 || a.oneHolds(&rules, rules.Access, id, tenant) || a.oneHolds(&rules, rules.Admin, id, tenant), nil
+}
+
+// overrides tells whether the token itself says that its bearer is an admin of the tenant.
+func (a *Auth) overrides(id *Identity, tenant string) bool {
+	if !id.by.AllowOverride {
+		return false
+	}
+	z, _ := id.claims["zuul"].(map[string]any)
+	list, _ := z["admin"].([]any)
+	return tenant != "" && slices.Contains(list, any(tenant)) || slices.Contains(list, any("*"))
+}
+
+// oneHolds tells whether one of the named rules holds.
+func (a *Auth) oneHolds(rules *Rules, names []string, id *Identity, tenant string) bool {
+	return slices.ContainsFunc(rules.Named, func(r Rule) bool {
+		return slices.Contains(names, r.Name) && slices.ContainsFunc(r.Conditions, func(c map[string]any) bool { return a.holds(c, id, tenant) })
+	})
 }
 
 func (a *Auth) holds(condition map[string]any, id *Identity, tenant string) bool {

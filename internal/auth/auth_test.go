@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"errors"
 	"net/http/httptest"
 	"testing"
@@ -35,9 +36,12 @@ func TestTokens(t *testing.T) {
 		Authenticators: []auth.Authenticator{
 			{Name: "cli", Secret: "s3cret", Issuer: "cli", Audience: "gozer", AllowOverride: true, MaxAge: time.Hour},
 			{Name: "sso", Secret: "other", Issuer: "sso", Audience: "gozer"}},
-		Rules: []auth.Rule{{Name: "ops", Conditions: []map[string]any{
-			{"groups": "{tenant.name}-ops"}, {"zuul_uid": "root"}, {"realm.role": "boss", "sub": "eve"}}}},
-		Admins: map[string][]string{"t": {"ops"}}})
+		Rules: func(_ context.Context, tenant string) (auth.Rules, error) {
+			named := []auth.Rule{{Name: "staff", Conditions: []map[string]any{{"groups": "staff"}}}, {Name: "ops", Conditions: []map[string]any{
+				{"groups": "{tenant.name}-ops"}, {"zuul_uid": "root"}, {"realm.role": "boss", "sub": "eve"}}}}
+			return map[string]auth.Rules{"t": {Named: named, Admin: []string{"ops"}}, "closed": {Named: named, Admin: []string{"ops"}, Access: []string{"staff"}},
+				"nobody": {Named: named, Access: []string{"missing"}}}[tenant], nil
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,8 +74,26 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.err)
 			continue
 		}
-		if err == nil && a.Admin(id, "t") != c.admin {
-			t.Errorf("%s: admin is %v", c.name, !c.admin)
+		if err != nil {
+			continue
+		}
+		if is, err := a.Admin(t.Context(), id, "t"); err != nil || is != c.admin {
+			t.Errorf("%s: admin is %v, %v", c.name, is, err)
+		}
+	}
+	for _, c := range []struct {
+		group  string
+		tenant string
+		reads  bool
+	}{{"staff", "closed", true}, {"closed-ops", "closed", true}, {"guests", "closed", false}, {"guests", "t", true}, {"staff", "nobody", false}, {"guests", "", true}} {
+		r := httptest.NewRequest("GET", "/api", nil)
+		r.Header.Set("Authorization", "Bearer "+sign(t, "other", claims(jwt.MapClaims{"iss": "sso", "groups": []string{c.group}})))
+		id, err := a.Who(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reads, err := a.Reads(t.Context(), id, c.tenant); err != nil || reads != c.reads {
+			t.Errorf("%s reads of %q: %v, %v", c.group, c.tenant, reads, err)
 		}
 	}
 	if _, err := a.Who(httptest.NewRequest("GET", "/", nil)); !errors.Is(err, auth.ErrNoToken) {
@@ -80,7 +102,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestWithoutAuthenticatorOnlyThisMachine(t *testing.T) {
-	a, err := auth.New(auth.Config{})
+	a, err := auth.New(auth.Config{Hosts: []string{"gozer.test"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +115,9 @@ func TestWithoutAuthenticatorOnlyThisMachine(t *testing.T) {
 		{"192.0.2.7:4711", "gozer.test", "", "", false},
 		{"127.0.0.1:4711", "gozer.test", "X-Forwarded-For", "192.0.2.7", false},
 		{"127.0.0.1:4711", "127.0.0.1:9000", "Origin", "https://evil.test", false},
+		{"127.0.0.1:4711", "gozer.test:9000", "", "", true},
 		{"127.0.0.1:4711", "evil.test", "Origin", "http://evil.test", false},
+		{"127.0.0.1:4711", "evil.test:9000", "", "", false}, // a browser gives no origin of what it only reads
 		{"127.0.0.1:4711", "127.0.0.1:9000", "Sec-Fetch-Site", "cross-site", false},
 	}
 	for _, c := range cases {
@@ -103,8 +127,23 @@ func TestWithoutAuthenticatorOnlyThisMachine(t *testing.T) {
 			r.Header.Set(c.header, c.value)
 		}
 		id, err := a.Who(r)
-		if c.ok != (err == nil) || (c.ok && !a.Admin(id, "t")) {
+		if c.ok != (err == nil) {
 			t.Errorf("%+v: %v", c, err)
+			continue
 		}
+		if c.ok {
+			if is, err := a.Admin(t.Context(), id, "t"); err != nil || !is {
+				t.Errorf("%+v is no admin: %v", c, err)
+			}
+		}
+	}
+	behind, err := auth.New(auth.Config{Proxied: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("POST", "/api", nil)
+	r.RemoteAddr, r.Host = "127.0.0.1:4711", "127.0.0.1:9000"
+	if _, err := behind.Who(r); !errors.Is(err, auth.ErrForbidden) {
+		t.Errorf("whoever comes through a proxy of this machine may do everything: %v", err)
 	}
 }

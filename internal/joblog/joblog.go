@@ -112,10 +112,7 @@ func fileName(name string) bool {
 
 // Attached opens a file kept by Attach. ErrNotFound where there is none.
 func (l *Logs) Attached(ctx context.Context, build, name string) (io.ReadCloser, error) {
-	if err := checkBuild(build); err != nil {
-		return nil, err
-	}
-	if !fileName(name) {
+	if checkBuild(build) != nil || !fileName(name) {
 		return nil, ErrNotFound
 	}
 	r, err := l.cfg.Bucket.NewReader(ctx, blobName(build, name), nil)

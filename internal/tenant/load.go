@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -124,7 +125,10 @@ func (s *Service) Alters(ctx context.Context, name string, prev Record) (bool, e
 	now := s.tenants(text)
 	was := s.tenants(old.File)
 	return !now.Tenant(name).Equal(was.Tenant(name)) || !slices.EqualFunc(now.GlobalSemaphores, was.GlobalSemaphores,
-		func(a, b *config.Semaphore) bool { return a.Name == b.Name && a.Max == b.Max }), nil
+		func(a, b *config.Semaphore) bool { return a.Name == b.Name && a.Max == b.Max }) || !slices.EqualFunc(now.Rules, was.Rules,
+		func(a, b *config.AuthorizationRule) bool {
+			return a.Name == b.Name && reflect.DeepEqual(a.Conditions, b.Conditions)
+		}), nil
 }
 
 // parallel bounds questions to forges in flight.

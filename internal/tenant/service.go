@@ -63,6 +63,8 @@ type Service struct {
 	layouts map[string]*layout.Layout // by identity
 	recent  []string
 	opened  map[string]bool // secrets that could be opened, by owner and cipher text
+	// declared are the texts that count for tenants whose declaration was asked for.
+	declared map[string]declared
 }
 
 // New reads the tenant file once, to know which tenants there are; what is wrong with it is an error, all
@@ -71,7 +73,7 @@ func New(c Config) (*Service, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{store: c.Store, forges: c.Forges, path: c.File, webRoot: c.WebRoot, opens: c.Opens, log: c.Log, opened: map[string]bool{},
+	s := &Service{store: c.Store, forges: c.Forges, path: c.File, webRoot: c.WebRoot, opens: c.Opens, log: c.Log, opened: map[string]bool{}, declared: map[string]declared{},
 		texts: map[string]*config.TenantFile{}, parsed: map[string]*config.Content{}, parts: map[string]map[branchKey]layout.BranchInput{}, layouts: map[string]*layout.Layout{}}
 	s.opts.Connections = map[string]string{}
 	for _, f := range c.Forges.All() {

@@ -2,13 +2,11 @@ package web
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/api"
-	"github.com/gozer-ci/gozer/internal/auth"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
@@ -71,7 +69,11 @@ func (s *Server) authorizations(r *request) (any, error) {
 		names = s.feeds.tenants()
 	}
 	for _, t := range names {
-		if s.Auth.Admin(id, t) {
+		admin, err := s.Auth.Admin(r.Context(), id, t)
+		if err != nil {
+			return nil, err
+		}
+		if admin {
 			out.Zuul.Admin = true
 			out.Zuul.Scope = append(out.Zuul.Scope, t)
 		}
@@ -119,7 +121,8 @@ func (s *Server) configErrors(r *request) (any, error) {
 			out = append(out, e)
 		}
 	}
-	return out[min(skip, len(out)):min(skip+limit, len(out))], nil
+	out = out[min(skip, len(out)):]
+	return out[:min(limit, len(out))], nil
 }
 
 func fits(want []string, have string) bool { return len(want) == 0 || slices.Contains(want, have) }
@@ -320,10 +323,6 @@ func (s *Server) public(w http.ResponseWriter, r *request, choose func(pem, ssh 
 	}
 	text(w, choose(pem, ssh))
 	return nil
-}
-
-func forbidden(who, tenant string) error {
-	return fmt.Errorf("%w: %s is no admin of tenant %s", auth.ErrForbidden, who, tenant)
 }
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

@@ -191,6 +191,9 @@ func (s *Server) console(w http.ResponseWriter, r *request) error {
 	if err != nil || json.Unmarshal(body, &ask) != nil || ask.UUID == "" {
 		return closed(c, closeRequest, "the first message must name a build: {\"uuid\": ...}")
 	}
+	if s.permitBuild(r, ask.UUID) != nil { // it may be one of another tenant
+		return closed(c, closeStream, "Build not found")
+	}
 	log, err := s.Logs.Open(ctx, ask.UUID)
 	if err != nil {
 		return closed(c, closeStream, "Build not found")

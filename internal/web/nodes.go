@@ -45,11 +45,11 @@ func (s *Server) ownNode(r *request) (*node.Node, error) {
 	return &rec.Value, err
 }
 
-// changeNode alters the record of a node; the launcher that has it follows.
+// changeNode alters the record of a node that this tenant uses or nobody does; the launcher that has it follows.
 func (s *Server) changeNode(r *request, id string, change func(*node.Node) error) error {
 	return s.nodeRecords().Change(r.Context(), id, func(n *node.Node, exists bool) (bool, error) {
-		if !exists {
-			return false, missing("there is no node %q", id)
+		if !exists || n.Tenant != "" && n.Tenant != r.tenant { // it may have been given to another one meanwhile
+			return false, missing("tenant %s has no node %q", r.tenant, id)
 		}
 		return true, change(n)
 	})

@@ -18,8 +18,8 @@ type route struct {
 	// query names the parameters; answer and body are values of the types that go over the wire.
 	query        []string
 	answer, body any
-	// admin: only an admin of the tenant may.
-	admin bool
+	// admin: only an admin of the tenant may. open: everybody may, whatever the rules for readers say.
+	admin, open bool
 	// maxAge lets others keep the answer that long; 0 is a second, negative is never.
 	maxAge time.Duration
 	// get answers with JSON, raw by itself; one of them is set.
@@ -36,6 +36,8 @@ type request struct {
 	tenant string
 	vars   map[string]string
 	who    string
+	// private: not everybody may read the answer.
+	private bool
 	// audit is the record of what an operator does with this request; nil where it is not written.
 	audit     *api.Audit
 	auditName string
@@ -112,6 +114,8 @@ func (s *Server) serve(w http.ResponseWriter, r *request, rt *route) {
 	switch {
 	case rt.maxAge < 0 || rt.method != http.MethodGet:
 		w.Header().Set("Cache-Control", "no-cache")
+	case r.private:
+		w.Header().Set("Cache-Control", "private, no-cache")
 	default:
 		w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(max(rt.maxAge, time.Second).Seconds())))
 	}
@@ -129,27 +133,6 @@ func (s *Server) serve(w http.ResponseWriter, r *request, rt *route) {
 		return
 	}
 	writeJSON(w, http.StatusOK, v)
-}
-
-// permit refuses tenants that do not exist and people who may not.
-func (s *Server) permit(r *request, rt *route) error {
-	if r.tenant != "" {
-		if err := s.knownTenant(r.Context(), r.tenant); err != nil {
-			return err
-		}
-	}
-	if !rt.admin {
-		return nil
-	}
-	id, err := s.Auth.Who(r.Request)
-	if err != nil {
-		return err
-	}
-	if !s.Auth.Admin(id, r.tenant) {
-		return forbidden(id.Name, r.tenant)
-	}
-	r.who = id.Name
-	return nil
 }
 
 // decode reads the JSON body; a field that the endpoint does not know is refused.

@@ -22,15 +22,15 @@ func (s *Server) routes() []*route {
 	const t, b = "/api/tenant/{tenant}", "/api/tenant/{tenant}/pipeline/{pipeline}/project/{project...}/branch/{branch...}"
 	get, post := http.MethodGet, http.MethodPost
 	table := []*route{
-		{method: get, path: "/api/info", about: "what the server can do", answer: api.Info{}, maxAge: time.Minute, get: s.info},
+		{method: get, path: "/api/info", open: true, about: "what the server can do", answer: api.Info{}, maxAge: time.Minute, get: s.info},
 		{method: get, path: "/api/tenants", about: "the tenants", answer: []api.Name{}, get: s.tenants},
 		{method: get, path: "/api/connections", about: "the connections to forges", answer: []api.Connection{}, get: s.connections},
 		{method: get, path: "/api/components", about: "the live processes by role", answer: map[string][]api.Component{}, get: s.components},
-		{method: get, path: "/api/authorizations", about: "what the bearer may do", answer: api.Authorizations{}, maxAge: never, get: s.authorizations},
-		{method: post, path: "/api/connection/{name}/payload", about: "a forge's webhook", raw: s.hook},
+		{method: get, path: "/api/authorizations", open: true, about: "what the bearer may do", answer: api.Authorizations{}, maxAge: never, get: s.authorizations},
+		{method: post, path: "/api/connection/{name}/payload", open: true, about: "a forge's webhook", raw: s.hook},
 
-		{method: get, path: t + "/info", about: "what the server can do for the tenant", answer: api.Info{}, maxAge: time.Minute, get: s.info},
-		{method: get, path: t + "/authorizations", about: "what the bearer may do in the tenant", answer: api.Authorizations{}, maxAge: never, get: s.authorizations},
+		{method: get, path: t + "/info", open: true, about: "what the server can do for the tenant", answer: api.Info{}, maxAge: time.Minute, get: s.info},
+		{method: get, path: t + "/authorizations", open: true, about: "what the bearer may do in the tenant", answer: api.Authorizations{}, maxAge: never, get: s.authorizations},
 		{method: get, path: t + "/status", about: "everything that is in pipelines now", answer: api.Status{}, get: s.status},
 		{method: get, path: t + "/status/change/{id}", about: "the items with a change (number,patchset) or revision", answer: []api.StatusItem{}, get: s.statusChange},
 		{method: get, path: t + "/explain", about: "why a change, a ref or an item is where it is, and each of its jobs", query: []string{"of"}, answer: api.Explained{}, maxAge: never, get: s.explain},

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/api"
@@ -32,23 +31,26 @@ func (s *Server) knownTenant(ctx context.Context, name string) error {
 }
 
 func (s *Server) tenants(r *request) (any, error) {
-	names := map[string]bool{}
-	for _, n := range s.feeds.tenants() {
-		names[n] = true
+	names, err := s.tenantNames(r.Context())
+	out := []api.Name{}
+	for _, n := range names {
+		out = append(out, api.Name{Name: n})
 	}
-	list, err := store.Records[tenantRecord](s.Store, tenantPrefix).List(r.Context())
+	return out, err
+}
+
+// tenantNames are the tenants that have a record or a pipeline, in order.
+func (s *Server) tenantNames(ctx context.Context) ([]string, error) {
+	names := s.feeds.tenants()
+	list, err := store.Records[tenantRecord](s.Store, tenantPrefix).List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range list {
-		names[t.Value.Name] = true
+		names = append(names, t.Value.Name)
 	}
-	out := []api.Name{}
-	for n := range names {
-		out = append(out, api.Name{Name: n})
-	}
-	slices.SortFunc(out, func(a, b api.Name) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 func (s *Server) status(r *request) (any, error) { return s.zuulStatus(r.Context(), r.tenant) }
