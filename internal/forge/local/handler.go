@@ -5,7 +5,9 @@ import (
 	"crypto/subtle"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	_ "embed"
@@ -17,8 +19,10 @@ import (
 var commitMsg string
 
 // Handler serves the forge: repositories over git's smart HTTP at /<project>.git (or without the ending), and
-// at /a/<project>.git for those who want to be asked for their name (an administrator), the REST interface at /api/, the URLs of changes, which lead to where people look at them, the hook that writes Change-Ids at /tools/hooks/commit-msg. It expects paths
-// without the prefix at which it is mounted.
+// at /a/<project>.git for those who want to be asked for their name (an administrator), the REST interface at
+// /api/, the URLs of changes, which lead to where people look at them, the hook that writes Change-Ids at
+// /tools/hooks/commit-msg. It expects paths without the prefix at which it is mounted. Pages of others, open in
+// somebody's browser, can alter nothing here.
 func (f *Forge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /tools/hooks/commit-msg", func(w http.ResponseWriter, _ *http.Request) {
@@ -38,14 +42,38 @@ func (f *Forge) Handler() http.Handler {
 	})
 	f.rest(mux)
 	mux.HandleFunc("/", f.serveGit)
-	return mux
+	return f.onlyOwnPages(mux)
+}
+
+// onlyOwnPages refuses what a browser sends on behalf of another site's page. Of a site whose name was made to lead
+// here the browser thinks that it is ours; it calls us by that name.
+func (f *Forge) onlyOwnPages(h http.Handler) http.Handler {
+	guard := http.NewCrossOriginProtection()
+	var own string
+	if u, err := url.Parse(f.BaseURL); err == nil {
+		own = u.Hostname()
+		_ = guard.AddTrustedOrigin(u.Scheme + "://" + u.Host) // without a base URL there is none
+	}
+	h = guard.Handler(h)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		browser := r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != ""
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if browser && r.Method != http.MethodGet && r.Method != http.MethodHead && host != own && host != "localhost" && net.ParseIP(strings.Trim(host, "[]")) == nil {
+			http.Error(w, "this server is not called "+host, http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // errDenied: the name and the password do not belong together, or a name is needed.
 var errDenied = errors.New("name and token do not belong together")
 
 // who finds out who asks. Where the forge has no users everybody may, under any name but the
-// administrator's, who always needs the token.
+// administrator's, who always needs the token, and that of Gozer's own reports.
 func (f *Forge) who(r *http.Request) (identity, error) {
 	name, token, given := r.BasicAuth()
 	same := func(a string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(token)) == 1 }
@@ -55,6 +83,8 @@ func (f *Forge) who(r *http.Request) (identity, error) {
 			return identity{}, errDenied
 		}
 		return f.named(adminName), nil
+	case given && name == f.User:
+		return identity{}, errDenied
 	case len(f.Users) == 0:
 		if !given || name == "" {
 			return identity{}, nil

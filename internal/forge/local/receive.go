@@ -17,8 +17,11 @@ import (
 // capabilities are what we tell a git that wants to push.
 const capabilities = "report-status delete-refs side-band-64k quiet ofs-delta push-options object-format=sha1 agent=gozer"
 
-// maxCommands bounds the refs of one push.
-const maxCommands = 1000
+// maxCommands bounds the refs of one push, maxOptions its options.
+const (
+	maxCommands = 1000
+	maxOptions  = 100
+)
 
 // push is one push as its client sent it.
 type push struct {
@@ -90,7 +93,9 @@ func readPush(r *bufio.Reader) (*push, error) {
 		if flush {
 			break
 		}
-		p.options = append(p.options, strings.TrimSuffix(string(line), "\n"))
+		if p.options = append(p.options, strings.TrimSuffix(string(line), "\n")); len(p.options) > maxOptions {
+			return nil, fmt.Errorf("a push with more than %d options", maxOptions)
+		}
 	}
 	return p, nil
 }
@@ -189,7 +194,7 @@ func (f *Forge) pushFor(ctx context.Context, project string, repo *git.Repo, u g
 		return err
 	}
 	if by.Name == "" {
-		if by, err = committer(ctx, repo, u.New, q); err != nil {
+		if by, err = f.committer(ctx, repo, u.New, q); err != nil {
 			return err
 		}
 	}
@@ -214,12 +219,15 @@ func (f *Forge) pushFor(ctx context.Context, project string, repo *git.Repo, u g
 }
 
 // committer is who made the commit, where the push itself names nobody.
-func committer(ctx context.Context, repo *git.Repo, commit string, q *git.Quarantine) (identity, error) {
+func (f *Forge) committer(ctx context.Context, repo *git.Repo, commit string, q *git.Quarantine) (identity, error) {
 	log, err := repo.Log(ctx, git.LogOptions{From: []string{commit}, Limit: 1, Quarantine: q})
 	if err != nil || len(log) == 0 {
 		return identity{Name: "anonymous"}, err
 	}
 	name, _, _ := strings.Cut(log[0].Committer.Email, "@")
+	if name == adminName || name == f.User { // anybody can write that into a commit
+		name = "anonymous"
+	}
 	return identity{Name: name, Email: log[0].Committer.Email}, nil
 }
 
