@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/gozer-ci/gozer/internal/sandbox"
@@ -24,21 +25,41 @@ func (p *process) denied(ctx context.Context) (sandbox.Denied, error) {
 			out.Networks = append(out.Networks, n.Masked())
 		}
 	}
-	own := []string{p.set.Listen}
-	if e := p.set.Store.Etcd; e != nil {
-		own = append(own, e.Endpoints...)
-	}
-	own = append(own, p.set.History.URL)
-	for _, where := range own {
+	for _, where := range p.ownServices() {
 		at, err := addresses(ctx, where)
 		if err != nil {
 			// It cannot be reached from here either, as long as its name means nothing.
-			p.log.Warn("sandboxes are not kept from a service whose address is not known", "service", where, "error", err)
+			p.log.Warn("sandboxes are not kept from a service whose address is not known", "service", withoutPassword(where), "error", err)
 			continue
 		}
 		out.Services = append(out.Services, at...)
 	}
 	return out, nil
+}
+
+// ownServices are addresses at which this process, and what it works with, listen.
+func (p *process) ownServices() []string {
+	own := []string{p.set.Listen, p.set.History.URL, p.set.Executor.Listen}
+	if p.set.Probe != "" {
+		own = append(own, p.set.Probe)
+	}
+	if e := p.set.Store.Etcd; e != nil {
+		own = append(own, e.Endpoints...)
+	}
+	if m := p.set.Store.Member; m != nil { // on the loopback it asks nobody who they are
+		own = append(append(own, m.Clients, m.Peers), m.Join...)
+	}
+	return slices.DeleteFunc(own, func(s string) bool { return s == "" })
+}
+
+// withoutPassword is an address as it may be logged.
+func withoutPassword(where string) string {
+	u, err := url.Parse(where)
+	if err != nil || u.Host == "" {
+		return where
+	}
+	u.RawQuery = "" // which may hold one, too
+	return u.Redacted()
 }
 
 // addresses are those of a service named by host:port or by a URL; none where it is a file.
