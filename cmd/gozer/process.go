@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -219,25 +218,4 @@ func (p *process) runHistory(ctx context.Context) error {
 	return together(ctx, func(ctx context.Context) error {
 		return history.Serve(ctx, history.ServeConfig{DB: p.history, Store: p.store, Session: p.session, ID: p.id, Log: p.log})
 	}, p.expireLogs, p.forgetHistory)
-}
-
-// serveHTTP serves until ctx ends, and then lets requests in progress finish for a moment; streams end with
-// their context.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		BaseContext: func(net.Listener) context.Context { return ctx }}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	if err := srv.Shutdown(sctx); err != nil {
-		_ = srv.Close()
-	}
-	<-done
-	return ctx.Err()
 }
