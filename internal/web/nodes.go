@@ -49,7 +49,7 @@ func (s *Server) ownNode(r *request) (*node.Node, error) {
 func (s *Server) changeNode(r *request, id string, change func(*node.Node) error) error {
 	return s.nodeRecords().Change(r.Context(), id, func(n *node.Node, exists bool) (bool, error) {
 		if !exists || n.Tenant != "" && n.Tenant != r.tenant { // it may have been given to another one meanwhile
-			return false, missing("tenant %s has no node %q", r.tenant, id)
+			return false, missing("tenant %s uses no node %q", r.tenant, id)
 		}
 		return true, change(n)
 	})
