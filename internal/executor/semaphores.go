@@ -12,6 +12,7 @@ import (
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
+	"github.com/gozer-ci/gozer/internal/tenant"
 )
 
 // StoreSemaphores are the semaphores of the tenants, which playbooks share with jobs. What a playbook
@@ -31,14 +32,14 @@ func (s StoreSemaphores) Acquire(ctx context.Context, h pipeline.Holder, defined
 		poll = time.Second
 	}
 	for {
-		got, err := s.change(ctx, h.Tenant, func(own, global *pipeline.Semaphores) bool {
+		got, err := s.change(ctx, h.Tenant, func(own, global *pipeline.Semaphores) ([]kv.Op, bool) {
 			for _, n := range names {
 				d, ok := defined[n]
 				if !ok {
 					d.Max = 1
 				}
 				if len(in(own, global, d).Holders[n]) >= d.Max {
-					return false
+					return nil, false
 				}
 			}
 			for _, n := range names {
@@ -46,7 +47,7 @@ func (s StoreSemaphores) Acquire(ctx context.Context, h pipeline.Holder, defined
 				r := in(own, global, defined[n])
 				r.Holders[n] = append(r.Holders[n], h)
 			}
-			return true
+			return nil, true
 		})
 		if err != nil {
 			return nil, err
@@ -75,9 +76,12 @@ func in(own, global *pipeline.Semaphores, d pipeline.Semaphore) *pipeline.Semaph
 func (s StoreSemaphores) release(ctx context.Context, h pipeline.Holder, names []string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	wakes := s.wakes(ctx, h.Tenant)
 	everywhere := false
-	_, err := s.change(ctx, h.Tenant, func(own, global *pipeline.Semaphores) bool {
-		everywhere = slices.ContainsFunc(names, func(n string) bool { return len(global.Holders[n]) > 0 })
+	_, err := s.change(ctx, h.Tenant, func(own, global *pipeline.Semaphores) ([]kv.Op, bool) {
+		if !everywhere && slices.ContainsFunc(names, func(n string) bool { return len(global.Holders[n]) > 0 }) {
+			everywhere, wakes = true, s.wakes(ctx, "")
+		}
 		for _, r := range []*pipeline.Semaphores{own, global} {
 			for _, n := range names {
 				r.Holders[n] = slices.DeleteFunc(r.Holders[n], func(x pipeline.Holder) bool {
@@ -88,33 +92,40 @@ func (s StoreSemaphores) release(ctx context.Context, h pipeline.Holder, names [
 				}
 			}
 		}
-		return true
+		return wakes[:min(len(wakes), atOnce)], true
 	})
-	if err != nil {
-		return
-	}
-	tenant := h.Tenant
-	if everywhere {
-		tenant = ""
-	}
-	all, err := s.Store.PipelinesOf(ctx, tenant)
-	if err != nil {
-		return // they look again at their next input
-	}
-	for t, pipes := range all {
-		for _, p := range pipes {
-			if ops, err := s.Store.InputOps(ctx, t, p, &pipeline.Wake{}); err == nil {
-				_, _ = s.Store.Write(ctx, store.Fence{}, ops...)
-			}
+	for more := range slices.Chunk(wakes[min(len(wakes), atOnce):], atOnce) {
+		if err == nil {
+			_, err = s.Store.Write(ctx, store.Fence{}, more...)
 		}
 	}
 }
 
-// change does f to the records and writes those that it altered as one, again and again while others write to
-// these; false from f writes nothing. What f decides by, it alters.
-func (s StoreSemaphores) change(ctx context.Context, tenant string, f func(own, global *pipeline.Semaphores) bool) (bool, error) {
+// atOnce bounds how many pipelines are woken in one transaction.
+const atOnce = kv.MaxOps / 2
+
+// wakes are the inputs that have the pipelines of a tenant, or of all tenants, look again. Where it is not known which
+// they are, there are none: they look at their next input.
+func (s StoreSemaphores) wakes(ctx context.Context, of string) (ops []kv.Op) {
+	all, err := tenant.Pipelines(ctx, s.Store, of)
+	if err != nil {
+		return nil
+	}
+	for t, pipes := range all {
+		for _, p := range pipes {
+			if more, err := s.Store.InputOps(ctx, t, p, &pipeline.Wake{}); err == nil {
+				ops = append(ops, more...)
+			}
+		}
+	}
+	return ops
+}
+
+// change does f to the records and writes those that it altered as one, with what f wants to be written beside them,
+// again and again while others write to these; false from f writes nothing. What f decides by, it alters.
+func (s StoreSemaphores) change(ctx context.Context, of string, f func(own, global *pipeline.Semaphores) (beside []kv.Op, do bool)) (bool, error) {
 	for {
-		own, rev, err := s.Store.Semaphores(ctx, tenant)
+		own, rev, err := s.Store.Semaphores(ctx, of)
 		if err != nil {
 			return false, err
 		}
@@ -122,24 +133,24 @@ func (s StoreSemaphores) change(ctx context.Context, tenant string, f func(own, 
 		if err != nil {
 			return false, err
 		}
-		was := []kv.Op{store.SemaphoreOp(tenant, own), store.SemaphoreOp("", global)}
-		if !f(own, global) {
+		was := []kv.Op{store.SemaphoreOp(of, own), store.SemaphoreOp("", global)}
+		ops, do := f(own, global)
+		if !do {
 			return false, nil
 		}
 		var cmps []kv.Cmp
-		var ops []kv.Op
-		for i, op := range []kv.Op{store.SemaphoreOp(tenant, own), store.SemaphoreOp("", global)} {
+		for i, op := range []kv.Op{store.SemaphoreOp(of, own), store.SemaphoreOp("", global)} {
 			if !bytes.Equal(op.Value, was[i].Value) {
-				cmps, ops = append(cmps, kv.Unchanged(op.Key, []int64{rev, grev}[i])), append(ops, op)
+				cmps, ops = append(cmps, kv.Unchanged(op.Key, []int64{rev, grev}[i])), append(ops[:len(ops):len(ops)], op)
 			}
 		}
-		if len(ops) == 0 {
+		if len(cmps) == 0 {
 			return true, nil
 		}
 		_, err = s.Store.WriteIf(ctx, store.Fence{}, cmps, ops...)
 		if !errors.Is(err, store.ErrConflict) {
 			if err != nil {
-				err = fmt.Errorf("write the semaphores of %q: %w", tenant, err)
+				err = fmt.Errorf("write the semaphores of %q: %w", of, err)
 			}
 			return err == nil, err
 		}

@@ -3,12 +3,14 @@ package executor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
+	"github.com/gozer-ci/gozer/internal/tenant"
 )
 
 func TestSemaphoresOfPlaybooks(t *testing.T) {
@@ -61,13 +63,25 @@ func TestSemaphoresOfPlaybooks(t *testing.T) {
 	}
 }
 
-// What a playbook lets go, jobs that wait in pipelines come to know of; of a global semaphore in all tenants.
+// What a playbook lets go, jobs that wait in pipelines come to know of; of a global semaphore in all tenants. What it
+// costs does not grow with what the pipelines have.
 func TestReleasedSemaphoresWakePipelines(t *testing.T) {
 	for name, defined := range map[string]map[string]pipeline.Semaphore{"own": nil, "global": {"s": {Max: 1, Global: true}}} {
 		t.Run(name, func(t *testing.T) {
-			st, _ := openStore(t)
-			for _, tenant := range []string{"t", "another/one"} {
-				if _, err := st.Write(t.Context(), store.Fence{}, kv.Put(store.PipelinePrefix(tenant, "gate way")+"head", []byte("{}"))); err != nil {
+			base, _ := openStore(t)
+			var kvs readCounted
+			kvs.Store = base.KV()
+			st, err := store.Open(t.Context(), store.Config{KV: &kvs})
+			if err != nil {
+				t.Fatal(err)
+			}
+			records := store.Records[tenant.Record](st, tenant.RecordPrefix)
+			for _, of := range []string{"t", "another/one"} {
+				ops := []kv.Op{records.Op(of, tenant.Record{Name: of, Pipelines: []string{"gate way"}})}
+				for i := range 100 {
+					ops = append(ops, kv.Put(fmt.Sprintf("%sitem/%d", store.PipelinePrefix(of, "gate way"), i), []byte("{}")))
+				}
+				if _, err := st.Write(t.Context(), store.Fence{}, ops...); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -75,11 +89,15 @@ func TestReleasedSemaphoresWakePipelines(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			kvs.keys, kvs.commits = 0, 0
 			release()
-			for tenant, want := range map[string]int{"t": 1, "another/one": len(defined)} {
-				r, err := st.KV().Range(t.Context(), kv.Query{Prefix: store.InboxPrefix(tenant, "gate way")})
+			if kvs.keys > 10 || kvs.commits != 1 {
+				t.Errorf("a release read %d keys and made %d transactions", kvs.keys, kvs.commits)
+			}
+			for of, want := range map[string]int{"t": 1, "another/one": len(defined)} {
+				r, err := st.KV().Range(t.Context(), kv.Query{Prefix: store.InboxPrefix(of, "gate way")})
 				if err != nil || len(r.KVs) != want {
-					t.Fatalf("%s: %d inputs, %v", tenant, len(r.KVs), err)
+					t.Fatalf("%s: %d inputs, %v", of, len(r.KVs), err)
 				}
 				for _, e := range r.KVs {
 					if in, err := st.Input(t.Context(), e); err != nil {
@@ -91,4 +109,23 @@ func TestReleasedSemaphoresWakePipelines(t *testing.T) {
 			}
 		})
 	}
+}
+
+// readCounted counts what is read and written.
+type readCounted struct {
+	kv.Store
+	keys, commits int
+}
+
+func (c *readCounted) Range(ctx context.Context, q kv.Query) (*kv.Result, error) {
+	r, err := c.Store.Range(ctx, q)
+	if err == nil {
+		c.keys += len(r.KVs)
+	}
+	return r, err
+}
+
+func (c *readCounted) Commit(ctx context.Context, t kv.Txn) (bool, int64, error) {
+	c.commits++
+	return c.Store.Commit(ctx, t)
 }

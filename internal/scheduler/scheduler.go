@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -227,18 +228,19 @@ func (s *Scheduler) wanted(ctx context.Context) (map[string]func(context.Context
 	return out, nil
 }
 
-// others are the pipelines of a tenant, or of all tenants, as last recorded.
+// others are the pipelines of a tenant, or of all tenants.
 func (s *Scheduler) others(ctx context.Context, only string, all bool) ([]Place, error) {
-	recs, err := store.Records[tenant.Record](s.Store, tenant.RecordPrefix).List(ctx)
+	if all {
+		only = ""
+	}
+	names, err := tenant.Pipelines(ctx, s.Store, only)
 	if err != nil {
 		return nil, err
 	}
 	var out []Place
-	for _, r := range recs {
-		if t := r.Value.Name; t == only || all {
-			for _, p := range r.Value.Pipelines {
-				out = append(out, Place{t, p})
-			}
+	for _, t := range slices.Sorted(maps.Keys(names)) {
+		for _, p := range names[t] {
+			out = append(out, Place{t, p})
 		}
 	}
 	return out, nil

@@ -3,44 +3,11 @@ package store
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/kv"
 )
-
-// Pipelines are the names of a tenant's pipelines that have a state.
-func (s *Store) Pipelines(ctx context.Context, tenant string) ([]string, error) {
-	all, err := s.PipelinesOf(ctx, tenant)
-	return all[tenant], err
-}
-
-// PipelinesOf are the names of the pipelines that have a state, by tenant; an empty tenant is all of them.
-func (s *Store) PipelinesOf(ctx context.Context, tenant string) (map[string][]string, error) {
-	prefix := "/pipeline/"
-	if tenant != "" {
-		prefix += seg(tenant) + "/"
-	}
-	r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix, KeysOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("list the pipelines of %q: %w", tenant, err)
-	}
-	out := map[string][]string{}
-	for _, e := range r.KVs {
-		parts := strings.SplitN(strings.TrimPrefix(e.Key, "/pipeline/"), "/", 3)
-		if len(parts) < 3 || parts[2] != "head" {
-			continue
-		}
-		t, terr := url.PathUnescape(parts[0])
-		p, perr := url.PathUnescape(parts[1])
-		if terr == nil && perr == nil {
-			out[t] = append(out[t], p)
-		}
-	}
-	return out, nil
-}
 
 // AtRest tells whether nothing is under way for a pipeline: it has no item, nothing waits in its inbox, and
 // no worker was asked for anything whose outcome would come there.

@@ -1,9 +1,12 @@
 package tenant
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/change"
+	"github.com/gozer-ci/gozer/internal/store"
 )
 
 // RecordPrefix is where the tenants' records are.
@@ -26,6 +29,26 @@ type Record struct {
 	Warnings int  `json:"warnings"`
 	// At is when the layout became the present one.
 	At time.Time `json:"at"`
+}
+
+// Pipelines are the names of a tenant's pipelines, as last recorded; those of all tenants, by tenant, where name is
+// empty. It reads what layouts are recorded as, nothing of the pipelines themselves.
+func Pipelines(ctx context.Context, s *store.Store, name string) (map[string][]string, error) {
+	out := map[string][]string{}
+	records := store.Records[Record](s, RecordPrefix)
+	if name != "" {
+		r, err := records.Get(ctx, name)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		out[name] = r.Value.Pipelines
+		return out, nil
+	}
+	all, err := records.List(ctx)
+	for _, r := range all {
+		out[r.Value.Name] = r.Value.Pipelines
+	}
+	return out, err
 }
 
 // Sources is everything that a layout is made from, by content: two schedulers with equal sources have
