@@ -305,9 +305,16 @@ func (x *Executor) Run(ctx context.Context) error {
 	g.Go(func() error { return x.announce(gctx, m) })
 	g.Go(func() error { return z.follow(gctx, x.Store) })
 	g.Go(func() error {
+		select {
+		case <-z.known:
+		case <-gctx.Done():
+			return nil
+		}
 		return store.Serve(gctx, x.Store, store.ServeConfig{
 			Kind: store.KindBuild, Session: x.Session, Owner: x.ID, Once: true, Log: x.Log, Slots: x.slots,
-			Accept: func(r *store.Request) bool { return z.accepts(r, x.Zone, x.AllowUnzoned, look) },
+			Accept: func(r *store.Request) func() bool {
+				return func() bool { return z.accepts(r, x.Zone, x.AllowUnzoned, look) }
+			},
 		}, x.serve)
 	})
 	g.Go(func() error {

@@ -18,17 +18,22 @@ type zones struct {
 	nodes     map[string]string // zone by node
 	executors map[string]string // zone by executor
 	ready     int
+	known     chan struct{} // closed when all that there is at first has been read
 }
 
-func newZones() *zones { return &zones{nodes: map[string]string{}, executors: map[string]string{}} }
+func newZones() *zones {
+	return &zones{nodes: map[string]string{}, executors: map[string]string{}, known: make(chan struct{})}
+}
 
 // follow learns of nodes and executors until ctx ends.
 func (z *zones) follow(ctx context.Context, s *store.Store) error {
 	g, ctx := errgroup.WithContext(ctx)
 	ready := func() {
 		z.mu.Lock()
-		z.ready++
-		z.mu.Unlock()
+		defer z.mu.Unlock()
+		if z.ready++; z.ready == 2 {
+			close(z.known)
+		}
 	}
 	g.Go(func() error {
 		return store.Records[node.Node](s, node.Records).Follow(ctx, ready, func(r store.Record[node.Node], gone bool) error {
@@ -53,13 +58,11 @@ func (z *zones) put(of map[string]string, name, zone string, gone bool) {
 	}
 }
 
-// accepts tells whether a build is for an executor of the zone own; unzoned: it takes those of no zone, too.
+// accepts tells whether a build is for an executor of the zone own; unzoned: it takes those of no zone, too. It is
+// asked when known is closed.
 func (z *zones) accepts(r *store.Request, own string, unzoned bool, look func(id string) (zone string)) bool {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if z.ready < 2 {
-		return false
-	}
 	want := ""
 	for _, id := range r.Nodes {
 		zone, known := z.nodes[id]

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/node"
 	"github.com/gozer-ci/gozer/internal/pipeline"
@@ -163,34 +165,27 @@ var errUnchanged = errors.New("nothing to change")
 
 // accepts tells whether a request is for this launcher: one of its providers can serve it, or nobody's
 // can, and somebody must say so.
-func (l *Launcher) accepts(r *store.Request) bool {
+func (l *Launcher) accepts(r *store.Request) func() bool {
 	if r.Blob != "" {
-		return true // too large to tell; no request of people is
+		return nil // too large to tell; no request of people is
 	}
 	var body pipeline.RequestNodes
 	if err := json.Unmarshal(r.Body, &body); err != nil {
-		return true // and say so
+		return nil // and say so
 	}
 	for _, p := range l.cfg.Providers {
 		if can(p.Name(), p.Labels(), &body) {
-			return true
+			return nil
 		}
 	}
-	return time.Since(r.Made) > l.cfg.OrphanAfter && !l.offers.any(&body)
+	return func() bool { return time.Since(r.Made) > l.cfg.OrphanAfter && !l.offers.any(&body) }
 }
 
 func can(name string, labels []node.Label, body *pipeline.RequestNodes) bool {
 	if body.Provider != "" && body.Provider != name {
 		return false
 	}
-	have := map[string]bool{}
-	for _, l := range labels {
-		have[l.Name] = true
-	}
-	for _, n := range body.Nodeset.Nodes {
-		if !have[n.Label] {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(body.Nodeset.Nodes, func(n job.Node) bool {
+		return !slices.ContainsFunc(labels, func(l node.Label) bool { return l.Name == n.Label })
+	})
 }

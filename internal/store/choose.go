@@ -38,6 +38,7 @@ type waiting struct {
 	hash        uint32 // of the name
 	seen        time.Time
 	due         time.Time
+	accept      func() bool // nil: it was not asked for yet
 }
 
 // before is the order in which requests are taken.
@@ -91,6 +92,7 @@ func (r rival) passed(w *waiting) bool { return r.last == nil || w.before(r.last
 // open are the first n requests that this worker could take. What shares a subject with an earlier request waits
 // for that, whoever has it. The lock is held.
 func (sv *server) open(now time.Time, n int) (can []*waiting) {
+	var not []*waiting
 	spoken := map[string]bool{} // subjects of earlier requests
 	sv.queue.Ascend(func(w *waiting) bool {
 		behind := false
@@ -98,7 +100,11 @@ func (sv *server) open(now time.Time, n int) (can []*waiting) {
 			behind = behind || spoken[subject]
 			spoken[subject] = true
 		}
-		if behind || sv.taken(w.name) || now.Before(sv.pauses[w.name].until) || sv.c.Accept != nil && !sv.c.Accept(w.req) {
+		if behind || sv.taken(w.name) || now.Before(sv.pauses[w.name].until) {
+			return true
+		}
+		if !sv.accepts(w) {
+			not = append(not, w)
 			return true
 		}
 		if w.due.IsZero() {
@@ -107,7 +113,38 @@ func (sv *server) open(now time.Time, n int) (can []*waiting) {
 		can = append(can, w)
 		return len(can) < n
 	})
+	for _, w := range not {
+		sv.refused[w.name] = w
+		sv.place(w.name)
+	}
 	return can
+}
+
+// accepts tells whether a request is for this worker now. The lock is held.
+func (sv *server) accepts(w *waiting) bool {
+	if w.accept == nil {
+		if sv.c.Accept != nil {
+			w.accept = sv.c.Accept(w.req)
+		}
+		if w.accept == nil {
+			w.accept = always
+		}
+	}
+	return w.accept()
+}
+
+func always() bool { return true }
+
+// reconsider puts back what was not accepted, and is now.
+func (sv *server) reconsider() {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	for name, w := range sv.refused {
+		if !sv.taken(name) && w.accept() {
+			delete(sv.refused, name)
+			sv.place(name)
+		}
+	}
 }
 
 // rivals are the workers, this one too, that claim requests these days, and how many are known. The lock is held.
@@ -132,12 +169,12 @@ func (sv *server) taken(name string) bool {
 	return by != "" && by != sv.c.Owner || sv.tasks[name] != nil
 }
 
-// place puts a request into the queue, or takes it out. Those that others may have to wait for stay. The lock is
-// held.
+// place puts a request into the queue, or takes it out: one that nobody has, and that was not refused. Those that others
+// may have to wait for stay. The lock is held.
 func (sv *server) place(name string) {
 	switch w := sv.requests[name]; {
 	case w == nil:
-	case len(w.req.Subjects) > 0 || !sv.taken(name):
+	case len(w.req.Subjects) > 0 || !sv.taken(name) && sv.refused[name] == nil:
 		sv.queue.ReplaceOrInsert(w)
 	default:
 		sv.queue.Delete(w)

@@ -104,8 +104,8 @@ func TestWorkersShareWhatOneDoesNotAccept(t *testing.T) {
 		}
 		var served atomic.Int64
 		var all sync.WaitGroup
-		for owner, accept := range map[string]func(*store.Request) bool{
-			"choosy": func(r *store.Request) bool { return r.Priority == 1 }, "other": nil,
+		for owner, accept := range map[string]func(*store.Request) func() bool{
+			"choosy": func(r *store.Request) func() bool { return func() bool { return r.Priority == 1 } }, "other": nil,
 		} {
 			ses := session(t, ctx, s)
 			all.Go(func() {
@@ -123,5 +123,55 @@ func TestWorkersShareWhatOneDoesNotAccept(t *testing.T) {
 		if n := served.Load(); n != requests {
 			t.Errorf("%d of %d requests were served", n, requests)
 		}
+	})
+}
+
+// A request is decided about once, and what is not for a worker costs it nothing while others come and go. It is asked
+// about again as time goes by.
+func TestWhatIsNotAcceptedRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, s := open(t)
+		ctx, cancel := context.WithCancel(ctx)
+		const elsewhere, here = 1000, 200
+		for i := range elsewhere {
+			put(t, ctx, s, store.Request{Kind: "k", ID: fmt.Sprint("not ", i)})
+		}
+		var decided, asked, served atomic.Int64
+		var open atomic.Bool
+		ses := session(t, ctx, s)
+		var all sync.WaitGroup
+		all.Go(func() {
+			_ = store.Serve(ctx, s, store.ServeConfig{
+				Kind: "k", Session: ses, Owner: "w",
+				Accept: func(r *store.Request) func() bool {
+					decided.Add(1)
+					if r.Priority == 0 {
+						return nil
+					}
+					return func() bool { asked.Add(1); return open.Load() }
+				},
+			}, func(ctx context.Context, task *store.Task) error { served.Add(1); return task.Done(ctx) })
+		})
+		for i := range elsewhere {
+			put(t, ctx, s, store.Request{Kind: "k", ID: fmt.Sprint("other ", i), Priority: 1})
+		}
+		for i := range here {
+			put(t, ctx, s, store.Request{Kind: "k", ID: fmt.Sprint("mine ", i)})
+			synctest.Wait()
+		}
+		if n := served.Load(); n != elsewhere+here {
+			t.Errorf("%d requests were served", n)
+		}
+		if d, a := decided.Load(), asked.Load(); d > 2*elsewhere+here || a > elsewhere {
+			t.Errorf("%d decisions and %d questions about %d requests that are not for this worker", d, a, elsewhere)
+		}
+		open.Store(true)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if n := served.Load(); n != 2*elsewhere+here {
+			t.Errorf("%d requests were served after all were accepted", n)
+		}
+		cancel()
+		all.Wait()
 	})
 }

@@ -31,8 +31,10 @@ type ServeConfig struct {
 	// Slots says how many more requests the worker would take now, beside those it works on: 0 for
 	// none. It is asked again whenever a request comes or ends, and every second. nil: no bound.
 	Slots func(busy int) int
-	// Accept leaves requests to others; nil takes all.
-	Accept func(*Request) bool
+	// Accept leaves requests to others; nil takes all. It is called once for each request, when somebody could
+	// take it; the answer is asked for then and once a second after that, as long as it is no. An answer of nil is
+	// always yes. Neither may call the store for long: this worker does nothing meanwhile.
+	Accept func(*Request) func() bool
 	// Once: a request that a vanished worker had begun is not begun again; it is handed out with
 	// Task.Lost, so that the worker can tell that it was lost.
 	Once bool
@@ -54,7 +56,7 @@ func Serve(ctx context.Context, s *Store, c ServeConfig, handle func(ctx context
 	sv := &server{
 		s: s, c: c, handle: handle,
 		requests: map[string]*waiting{}, claims: map[string]string{}, others: map[string]rival{}, tasks: map[string]*running{},
-		signals: map[string]map[string]string{}, pauses: map[string]pause{},
+		signals: map[string]map[string]string{}, pauses: map[string]pause{}, refused: map[string]*waiting{},
 		queue: btree.NewG(16, (*waiting).before),
 		kick:  make(chan struct{}, 1),
 	}
@@ -104,6 +106,7 @@ type server struct {
 	tasks    map[string]*running
 	signals  map[string]map[string]string // by request, what was said before it was claimed
 	pauses   map[string]pause
+	refused  map[string]*waiting // what was not accepted, and waits in no queue until it is asked about again
 }
 
 func (sv *server) wake() {
@@ -254,6 +257,7 @@ func (sv *server) loop(ctx context.Context) error {
 			return nil
 		case <-sv.kick:
 		case <-tick.C:
+			sv.reconsider()
 		}
 		for sv.c.Session.Alive() {
 			ws := sv.next()
@@ -273,6 +277,7 @@ func (sv *server) forget(name string) {
 		sv.queue.Delete(w)
 		delete(sv.requests, name)
 	}
+	delete(sv.refused, name)
 	delete(sv.pauses, name)
 }
 
