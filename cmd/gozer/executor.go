@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -26,18 +24,10 @@ func commandSocket(data string) string { return filepath.Join(data, "executor.so
 
 // serveCommands obeys the commands of gozer executor until ctx ends.
 func (p *process) serveCommands(ctx context.Context, x *executor.Executor) error {
-	path := commandSocket(p.set.Data)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		// A path may be too long for a socket; the builds do not need it.
+	l, err := listenInside(commandSocket(p.set.Data))
+	if err != nil { // the builds do not need it
 		p.log.Warn("gozer executor cannot reach this executor", "error", err)
 		return nil
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return errors.Join(err, l.Close())
 	}
 	return serveHTTP(ctx, l, x.CommandHandler(), p.log)
 }

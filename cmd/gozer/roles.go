@@ -28,6 +28,7 @@ func (p *process) run(ctx context.Context, started func()) error {
 	}
 	g.Go(func() error { return p.keepWorking(ctx) })
 	g.Go(func() error { return p.serveForges(ctx) })
+	g.Go(func() error { return p.serveDebug(ctx) })
 	if p.member != nil {
 		g.Go(func() error {
 			select {

@@ -15,8 +15,12 @@ import (
 	"github.com/gozer-ci/gozer/internal/forge/local"
 )
 
-// patience is how long what was begun may take to come to its end after everything was healed.
-const patience = 4 * time.Minute
+// After everything was healed, what was begun comes to its end one thing after the other: how fast depends on the
+// machine. So patience is for how long nothing at all may end, and enough how long it may take altogether.
+const (
+	patience = 2 * time.Minute
+	enough   = 20 * time.Minute
+)
 
 // look waits until everything has come to its end, and compares the repositories, the forge and the history.
 func (v *Verdict) look(ctx context.Context, c *Cluster, l *load) error {
@@ -49,11 +53,12 @@ func (v *Verdict) look(ctx context.Context, c *Cluster, l *load) error {
 
 // outcomes waits until of every approved change is known what became of it.
 func (v *Verdict) outcomes(ctx context.Context, c *Cluster, f *local.Client, l *load) (map[int]*local.Detail, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, enough)
 	defer cancel()
 	out := map[int]*local.Detail{}
 	open := slices.Clone(l.approved)
-	for told := time.Now(); len(open) > 0; {
+	began := time.Now()
+	for told, moved := began, began; len(open) > 0; {
 		var still []int
 		for _, n := range open {
 			d, err := f.Change(ctx, n)
@@ -70,7 +75,10 @@ func (v *Verdict) outcomes(ctx context.Context, c *Cluster, f *local.Client, l *
 			}
 			still = append(still, n)
 		}
-		if open = still; len(open) == 0 || ctx.Err() != nil {
+		if len(still) < len(open) {
+			moved = time.Now()
+		}
+		if open = still; len(open) == 0 || ctx.Err() != nil || time.Since(moved) > patience {
 			break
 		}
 		if time.Since(told) > 5*time.Second {
@@ -83,7 +91,7 @@ func (v *Verdict) outcomes(ctx context.Context, c *Cluster, f *local.Client, l *
 		}
 	}
 	for _, n := range open {
-		v.Lost = append(v.Lost, fmt.Sprintf("change %d was approved, and nothing became of it in %v", n, patience))
+		v.Lost = append(v.Lost, fmt.Sprintf("change %d was approved, and nothing became of it in %v", n, time.Since(began).Round(time.Second)))
 	}
 	for n, d := range out {
 		switch {
