@@ -9,12 +9,15 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	terminal "github.com/gozer-ci/gozer/internal/api/term"
 	"github.com/gozer-ci/gozer/internal/executor"
 	"github.com/gozer-ci/gozer/internal/settings"
 )
@@ -35,8 +38,8 @@ func (p *process) serveCommands(ctx context.Context, x *executor.Executor) error
 func executorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "executor", Short: "Pause, drain and look at the executor of this machine", GroupID: "server",
-		Long: `Tells the executor whose data folder --config or --data names what to do, over a socket in that folder. What is
-said holds until the executor ends.`,
+		Long: `Tells the executor whose data folder --config or --data names what to do, over a socket in that folder. A pause
+holds until unpause, also for the processes that come after this one; all else, until the executor ends.`,
 		Example: "  gozer executor status --config gozer.yaml\n  gozer executor graceful --config gozer.yaml --wait",
 	}
 	cmd.AddCommand(executorVerb("status", "tell how it is, and which builds it runs", http.MethodGet))
@@ -47,7 +50,7 @@ said holds until the executor ends.`,
 }
 
 func executorVerb(name, does, method string) *cobra.Command {
-	var file, data, format string
+	var file, data, format, reason string
 	var wait bool
 	cmd := &cobra.Command{Use: name, Short: strings.ToUpper(does[:1]) + does[1:], Args: cobra.NoArgs,
 		Long: strings.ToUpper(does[:1]) + does[1:] + `.
@@ -61,6 +64,9 @@ Works on the machine of the executor, as a user who may enter its data folder. E
 	if name == "graceful" || name == "stop" {
 		fl.BoolVar(&wait, "wait", false, "return when it has stopped")
 	}
+	if name == "pause" {
+		fl.StringVar(&reason, "reason", "", "why, for those who see that it is paused")
+	}
 	cmd.MarkFlagsMutuallyExclusive("config", "data")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
@@ -73,7 +79,7 @@ Works on the machine of the executor, as a user who may enter its data folder. E
 			}
 			data = set.Data
 		}
-		s, err := askExecutor(cmd.Context(), data, method, name)
+		s, err := askExecutor(cmd.Context(), data, method, name, reason)
 		if err != nil {
 			return err
 		}
@@ -89,13 +95,14 @@ Works on the machine of the executor, as a user who may enter its data folder. E
 	return cmd
 }
 
-func askExecutor(ctx context.Context, data, method, name string) (*executor.Status, error) {
+func askExecutor(ctx context.Context, data, method, name, reason string) (*executor.Status, error) {
 	path := commandSocket(data)
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, method, "http://executor/"+name, http.NoBody)
+	said := url.Values{"by": {whoSays()}, "reason": {reason}}
+	req, err := http.NewRequestWithContext(ctx, method, "http://executor/"+name+"?"+said.Encode(), http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -118,12 +125,26 @@ func askExecutor(ctx context.Context, data, method, name string) (*executor.Stat
 	return s, json.Unmarshal(body, s)
 }
 
+// whoSays is the user of this command: of sudo, who called it.
+func whoSays() string {
+	if name := os.Getenv("SUDO_USER"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
 func showExecutor(w io.Writer, s *executor.Status) {
 	zone := ""
 	if s.Zone != "" {
 		zone = ", zone " + s.Zone
 	}
 	fmt.Fprintf(w, "%s on %s%s: %s\n", s.ID, s.Host, zone, s.State)
+	if p := s.Paused; p != nil {
+		fmt.Fprintf(w, "  %s\n", terminal.Paused(p.By, p.Reason, time.Since(p.Since)))
+	}
 	if s.Refused != "" {
 		fmt.Fprintf(w, "  takes no builds: %s\n", s.Refused)
 	}
@@ -145,7 +166,7 @@ func showExecutor(w io.Writer, s *executor.Status) {
 func awaitEnd(ctx context.Context, w io.Writer, data string) error {
 	told := -1
 	for {
-		s, err := askExecutor(ctx, data, http.MethodGet, "status")
+		s, err := askExecutor(ctx, data, http.MethodGet, "status", "")
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

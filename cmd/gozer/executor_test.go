@@ -31,8 +31,11 @@ EOF
 	if out := s.must(append([]string{"executor", "status"}, at...)...); !strings.Contains(out, ": running\n  no builds run") {
 		t.Errorf("the status is %s", out)
 	}
-	if out := s.must(append([]string{"executor", "pause"}, at...)...); !strings.Contains(out, ": paused") {
+	if out := s.must(append([]string{"executor", "pause", "--reason", "new disks"}, at...)...); !strings.Contains(out, ": paused\n  paused by ") || !strings.Contains(out, "(new disks)") {
 		t.Errorf("the status is %s", out)
+	}
+	if out := s.must("status", "--components"); !strings.Contains(out, "takes no more work: paused by ") || !strings.Contains(out, "(new disks)") {
+		t.Errorf("the components are %s", out)
 	}
 	if out := s.must(append([]string{"executor", "keep", "--format", "json"}, at...)...); !strings.Contains(out, `"state":"paused"`) || !strings.Contains(out, `"keep":true`) {
 		t.Errorf("the status is %s", out)

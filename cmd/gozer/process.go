@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -44,7 +46,9 @@ type process struct {
 	executor atomic.Pointer[executor.Executor]
 	draining atomic.Bool
 	id       string
-	log      *slog.Logger
+	// component names what has this data folder, whichever process it is.
+	component string
+	log       *slog.Logger
 
 	member      *etcd.Member
 	kv          kv.Store
@@ -90,6 +94,9 @@ func open(ctx context.Context, set *settings.Settings, roles []string, log *slog
 	if err := os.MkdirAll(set.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
+	if p.component, err = componentName(set.Data); err != nil {
+		return nil, err
+	}
 	if p.has("web") {
 		if p.listener, err = listen(set.Listen, "--listen, or listen: in the configuration"); err != nil {
 			return nil, err
@@ -121,6 +128,23 @@ func newProcessID() string {
 	var b [3]byte
 	_, _ = rand.Read(b[:])
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), hex.EncodeToString(b[:]))
+}
+
+// componentName is the name of what has a data folder, as it was made with the first start.
+func componentName(data string) (string, error) {
+	path := filepath.Join(data, "component")
+	if b, err := os.ReadFile(path); err == nil && len(bytes.TrimSpace(b)) > 0 {
+		return string(bytes.TrimSpace(b)), nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var b [4]byte
+	_, _ = rand.Read(b[:])
+	name := hostname() + "-" + hex.EncodeToString(b[:])
+	if err := os.WriteFile(path, []byte(name+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("name this component: %w", err)
+	}
+	return name, nil
 }
 
 func (p *process) onClose(fn func() error) { p.closers = append(p.closers, fn) }

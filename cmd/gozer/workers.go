@@ -46,7 +46,7 @@ func (p *process) runExecutor(ctx context.Context) error {
 	c := executor.Config{
 		Store: p.store, Session: p.session, ID: p.id, Dir: filepath.Join(p.set.Data, "executor"),
 		Ansible: executor.Ansible{Dir: p.set.Ansible.Dir, Default: p.set.Ansible.Default},
-		Host:    hostname(), Zone: p.set.Executor.Zone, AllowUnzoned: p.set.Executor.AllowUnzoned, Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
+		Host:    hostname(), Component: p.component, Zone: p.set.Executor.Zone, AllowUnzoned: p.set.Executor.AllowUnzoned, Sandbox: sb, Logs: p.logs, Sources: p.repos, Remerge: merger.Repeat, Nodes: nodes, Hold: nodes.Hold,
 		Secrets: p.keys, Keys: [][]byte{key}, SiteVariables: site,
 		WinRM: executor.WinRM{Cert: p.set.Executor.WinRMCert, Key: p.set.Executor.WinRMKey,
 			Operation: p.set.Executor.WinRMOperation, Read: p.set.Executor.WinRMRead},
@@ -90,7 +90,7 @@ func (p *process) drain() {
 	p.log.Info("told to stop; the builds that run end first (a second signal ends them)")
 	p.draining.Store(true)
 	if x := p.executor.Load(); x != nil {
-		_ = x.Command("graceful") // which it knows
+		_ = x.Command(context.Background(), "graceful", "", "") // which it knows
 	}
 }
 

@@ -245,8 +245,19 @@ type Component struct {
 	Reads   int       `json:"reads,omitempty"`
 	Writes  int       `json:"writes,omitempty"`
 	Owns    []string  `json:"owns"`
+	// Component names what stays when its processes come and go. Paused is who had it take no more work, and why;
+	// it stays so when it is started anew.
+	Component string          `json:"component,omitempty"`
+	Paused    *ComponentPause `json:"paused,omitempty"`
 	// Detail is for people.
 	Detail map[string]any `json:"detail,omitempty"`
+}
+
+// ComponentPause is who paused a component, when and why.
+type ComponentPause struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 }
 
 // SourceContext is where a declaration stands.

@@ -22,7 +22,7 @@ var ErrStopped = errors.New("the executor was told to stop")
 
 // Commands that an executor obeys, with what they do.
 var Commands = []struct{ Name, Does string }{
-	{"pause", "take no more builds"},
+	{"pause", "take no more builds, also after it was started anew, until unpause"},
 	{"unpause", "take builds again"},
 	{"graceful", "take no more builds, and stop when those that run have ended"},
 	{"stop", "abort the builds that run, which are run again elsewhere, and stop"},
@@ -38,7 +38,8 @@ type Status struct {
 	Host string `json:"host"`
 	Zone string `json:"zone,omitempty"`
 	// State is running, paused or stopping.
-	State string `json:"state"`
+	State  string       `json:"state"`
+	Paused *store.Pause `json:"paused,omitempty"`
 	// Refused is why it takes no builds although it runs.
 	Refused string  `json:"refused,omitempty"`
 	Verbose bool    `json:"verbose"`
@@ -54,8 +55,8 @@ type Build struct {
 	Started time.Time        `json:"started"`
 }
 
-// CommandHandler serves GET /status, and POST /NAME for each of Commands; the answer is the Status after it.
-// Whoever can reach it may do all this.
+// CommandHandler serves GET /status, and POST /NAME?by=WHO&reason=WHY for each of Commands; the answer is the Status
+// after it. Whoever can reach it may do all this.
 func (x *Executor) CommandHandler() http.Handler {
 	mux := http.NewServeMux()
 	tell := func(w http.ResponseWriter) {
@@ -64,8 +65,13 @@ func (x *Executor) CommandHandler() http.Handler {
 	}
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { tell(w) })
 	mux.HandleFunc("POST /{command}", func(w http.ResponseWriter, r *http.Request) {
-		if err := x.Command(r.PathValue("command")); err != nil {
+		q := r.URL.Query()
+		switch err := x.Command(r.Context(), r.PathValue("command"), q.Get("by"), q.Get("reason")); {
+		case errors.Is(err, errUnknown):
 			http.Error(w, err.Error(), http.StatusNotFound)
+			return
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		tell(w)
@@ -73,15 +79,66 @@ func (x *Executor) CommandHandler() http.Handler {
 	return mux
 }
 
-// Command carries out one of Commands.
-func (x *Executor) Command(name string) error {
+var errUnknown = errors.New("an executor knows no such command")
+
+// Command carries out one of Commands, for who says so and why. A pause holds at once; the error is that it could not
+// be written down.
+func (x *Executor) Command(ctx context.Context, name, by, reason string) error {
+	var p *store.Pause
+	switch name {
+	case "pause":
+		p = &store.Pause{Reason: reason, By: by, Since: time.Now(), Host: x.Host}
+		fallthrough
+	case "unpause":
+		x.setting.Lock()
+		defer x.setting.Unlock()
+	}
+	if err := x.obey(name, p); err != nil {
+		return err
+	}
+	x.Log.Info("command", "command", name, "by", by, "reason", reason)
+	select {
+	case x.changed <- struct{}{}:
+	default: // somebody will look already
+	}
+	if x.Component == "" || name != "pause" && name != "unpause" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := x.Store.Pause(ctx, "executor", x.Component, p); err != nil {
+		return fmt.Errorf("%s holds for as long as this executor runs, and could not be written down; say it once more: %w", name, err)
+	}
+	return nil
+}
+
+// recallPause takes over what is written down of a pause.
+func (x *Executor) recallPause(ctx context.Context) error {
+	if x.Component == "" {
+		return nil
+	}
+	x.setting.Lock()
+	defer x.setting.Unlock()
+	p, err := x.Store.Paused(ctx, "executor", x.Component)
+	if err != nil {
+		return fmt.Errorf("look whether this executor is paused: %w", err)
+	}
+	if p != nil {
+		x.Log.Info("this executor is paused, as before", "by", p.By, "since", p.Since, "reason", p.Reason)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.paused = p
+	return nil
+}
+
+// obey does what a command does in this process.
+func (x *Executor) obey(name string, p *store.Pause) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch name {
-	case "pause":
-		x.paused = true
-	case "unpause":
-		x.paused = false
+	case "pause", "unpause":
+		x.paused = p
 	case "graceful":
 		x.draining = true
 	case "stop":
@@ -96,12 +153,7 @@ func (x *Executor) Command(name string) error {
 		for _, c := range Commands {
 			names = append(names, c.Name)
 		}
-		return fmt.Errorf("an executor knows no command %q, but %s", name, strings.Join(names, ", "))
-	}
-	x.Log.Info("command", "command", name)
-	select {
-	case x.changed <- struct{}{}:
-	default: // somebody will look already
+		return fmt.Errorf("%w as %q, but %s", errUnknown, name, strings.Join(names, ", "))
 	}
 	return nil
 }
@@ -110,7 +162,7 @@ func (x *Executor) Command(name string) error {
 func (x *Executor) Status() Status {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s := Status{ID: x.ID, Host: x.Host, Zone: x.Zone, State: x.state(), Refused: x.refused, Verbose: x.verbose, Keep: x.keep, Builds: []Build{}}
+	s := Status{ID: x.ID, Host: x.Host, Zone: x.Zone, State: x.state(), Paused: x.paused, Refused: x.refused, Verbose: x.verbose, Keep: x.keep, Builds: []Build{}}
 	for _, b := range x.running {
 		s.Builds = append(s.Builds, b)
 	}
@@ -123,7 +175,7 @@ func (x *Executor) state() string {
 	switch {
 	case x.draining:
 		return "stopping"
-	case x.paused:
+	case x.paused != nil:
 		return "paused"
 	}
 	return "running"
@@ -138,7 +190,7 @@ func (x *Executor) announce(ctx context.Context, m store.Member) error {
 		case <-x.changed:
 		}
 		x.mu.Lock()
-		m.State = x.state()
+		m.State, m.Paused = x.state(), x.paused
 		x.mu.Unlock()
 		if err := x.Store.Join(ctx, x.Session, m); err != nil && ctx.Err() == nil {
 			x.Log.Warn("the others do not know of the state of this executor", "state", m.State, "error", err)

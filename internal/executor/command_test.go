@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http/httptest"
@@ -52,7 +53,7 @@ func TestBuildsOfZones(t *testing.T) {
 // stands in its record meanwhile.
 func TestCommands(t *testing.T) {
 	st, session := openStore(t)
-	w := newWorld(t, func(c *Config) { c.Store, c.Session = st, session })
+	w := newWorld(t, func(c *Config) { c.Store, c.Session, c.Component = st, session, "rack 7" })
 	w.repo("org/app", map[string]string{"run.sh": "#!/bin/sh\nfor i in $(seq 200); do [ -e go ] && exit 0; sleep 0.1; done\n"})
 	ended := make(chan error, 1)
 	go func() { ended <- w.x.Run(t.Context()) }()
@@ -62,7 +63,7 @@ func TestCommands(t *testing.T) {
 		if name == "status" {
 			method = "GET"
 		}
-		req := httptest.NewRequest(method, "/"+name, nil)
+		req := httptest.NewRequest(method, "/"+name+"?by=ann&reason=disks", nil)
 		rec := httptest.NewRecorder()
 		w.x.CommandHandler().ServeHTTP(rec, req)
 		if err := json.Unmarshal(rec.Body.Bytes(), &s); err != nil {
@@ -104,10 +105,19 @@ func TestCommands(t *testing.T) {
 	send()
 	until("its record says so", func() bool { return state() == "paused" })
 	time.Sleep(300 * time.Millisecond)
-	if s := ask("status"); len(s.Builds) != 0 || s.State != "paused" {
+	if s := ask("status"); len(s.Builds) != 0 || s.State != "paused" || s.Paused.By != "ann" || s.Paused.Reason != "disks" {
 		t.Fatalf("it was paused, and %+v", s)
 	}
+	if all, err := st.Members(t.Context(), "executor"); err != nil || all[0].Paused == nil || all[0].Paused.Reason != "disks" {
+		t.Errorf("its record is %+v, %v", all, err)
+	}
+	if p, err := st.Paused(t.Context(), "executor", "rack 7"); err != nil || p == nil || p.By != "ann" {
+		t.Errorf("what outlives it is %+v, %v", p, err)
+	}
 	ask("unpause")
+	if p, err := st.Paused(t.Context(), "executor", "rack 7"); err != nil || p != nil {
+		t.Errorf("after unpause: %+v, %v", p, err)
+	}
 	until("the build runs", func() bool { return len(ask("status").Builds) == 1 })
 	if s := ask("keep"); !s.Keep || ask("nokeep").Keep || !ask("verbose").Verbose || ask("unverbose").Verbose {
 		t.Errorf("%+v", s)
@@ -133,11 +143,54 @@ func TestCommands(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("it does not end")
 	}
-	if err := w.x.Command("dance"); err == nil || !strings.Contains(err.Error(), "graceful") {
+	if err := w.x.Command(t.Context(), "dance", "", ""); err == nil || !strings.Contains(err.Error(), "graceful") {
 		t.Error(err)
 	}
 	r, err := st.KV().Range(t.Context(), kv.Query{Prefix: store.RequestPrefix(store.KindBuild)})
 	if err != nil || len(r.KVs) != 1 {
 		t.Errorf("%d builds wait, want the one that came too late: %v", len(r.KVs), err)
 	}
+}
+
+// A pause outlives the process, whatever ended that, until it is taken back; another component is not concerned.
+func TestAPauseOutlivesItsProcess(t *testing.T) {
+	st, session := openStore(t)
+	run := func(component string, f func(x *Executor)) {
+		t.Helper()
+		w := newWorld(t, func(c *Config) { c.Store, c.Session, c.Component = st, session, component })
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.x.Run(ctx) }()
+		for range 100 {
+			if all, _ := st.Members(t.Context(), "executor"); len(all) == 1 && all[0].Component == component {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		f(w.x)
+		cancel()
+		<-ended
+	}
+	command := func(x *Executor, name string) {
+		t.Helper()
+		if err := x.Command(t.Context(), name, "ann", "disks"); err != nil {
+			t.Error(err)
+		}
+	}
+	state := func(x *Executor, want string) {
+		t.Helper()
+		if s := x.Status(); s.State != want {
+			t.Errorf("it is %s, want %s", s.State, want)
+		}
+	}
+	run("a", func(x *Executor) { state(x, "running"); command(x, "pause") })
+	run("b", func(x *Executor) { state(x, "running") })
+	run("a", func(x *Executor) {
+		state(x, "paused")
+		if s := x.Status(); s.Paused.By != "ann" || s.Paused.Reason != "disks" {
+			t.Errorf("%+v", s.Paused)
+		}
+		command(x, "unpause")
+	})
+	run("a", func(x *Executor) { state(x, "running") })
 }

@@ -92,6 +92,9 @@ type Config struct {
 	// ID names this executor among all; Host is what jobs and people see.
 	ID   string
 	Host string
+	// Component names this executor whichever process it is: under it the store keeps that it is paused. Empty:
+	// that is forgotten when Run ends.
+	Component string
 	// Zone: only builds on nodes of this zone are taken; AllowUnzoned: those of no zone, too.
 	Zone         string
 	AllowUnzoned bool
@@ -179,9 +182,10 @@ type Executor struct {
 	starting chan struct{}
 
 	changed chan struct{} // the state may be another one
+	setting sync.Mutex    // one pause or unpause at a time, so that what is written down last is what holds
 
 	mu       sync.Mutex
-	paused   bool
+	paused   *store.Pause
 	draining bool
 	verbose  bool
 	keep     bool
@@ -289,9 +293,13 @@ func (x *Executor) Close() error {
 func (x *Executor) Run(ctx context.Context) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
+	if err := x.recallPause(ctx); err != nil {
+		return err
+	}
+	m := store.Member{ID: x.ID, Role: "executor", Host: x.Host, Component: x.Component, Started: time.Now(), Address: x.Address, Zone: x.Zone}
 	x.mu.Lock()
 	x.end = func() { end(ErrStopped) }
-	m := store.Member{ID: x.ID, Role: "executor", Host: x.Host, Started: time.Now(), State: x.state(), Address: x.Address, Zone: x.Zone}
+	m.State, m.Paused = x.state(), x.paused
 	x.mu.Unlock()
 	if err := x.Store.Join(ctx, x.Session, m); err != nil {
 		return err
@@ -339,7 +347,7 @@ func (x *Executor) slots(busy int) int {
 	if x.draining && busy == 0 {
 		x.end()
 	}
-	if x.paused || x.draining {
+	if x.paused != nil || x.draining {
 		return 0
 	}
 	why := x.Sensors.refuses(x.Dir)

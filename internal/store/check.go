@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/kv"
@@ -16,7 +17,7 @@ import (
 // Finding is something in the store that should not be.
 type Finding struct {
 	// Kind is leaked-semaphore, leaked-node, orphaned-request, orphaned-claim, orphaned-signal, missing-layout,
-	// unused-layout, damaged or set-aside.
+	// unused-layout, paused-and-gone, damaged or set-aside.
 	Kind string `json:"kind"`
 	Key  string `json:"key"`
 	Text string `json:"text"`
@@ -33,8 +34,8 @@ type Finding struct {
 // It reads at one moment after the other: while schedulers work, something may look odd that is not, so ask
 // twice before mending.
 func (s *Store) Check(ctx context.Context) ([]Finding, error) {
-	c := &checker{s: s, alive: map[string]bool{}, waits: map[string]bool{}, builds: map[string]bool{}, buildsets: map[string]bool{}, holds: map[string]bool{}, needs: map[string]string{}}
-	for _, look := range []func(context.Context) error{c.members, c.pipelines, c.semaphores, c.requests, c.claims, c.nodes, c.leftovers} {
+	c := &checker{s: s, alive: map[string]bool{}, components: map[string]bool{}, waits: map[string]bool{}, builds: map[string]bool{}, buildsets: map[string]bool{}, holds: map[string]bool{}, needs: map[string]string{}}
+	for _, look := range []func(context.Context) error{c.members, c.pipelines, c.semaphores, c.requests, c.claims, c.nodes, c.pauses, c.leftovers} {
 		if err := look(ctx); err != nil {
 			return nil, fmt.Errorf("check the store: %w", err)
 		}
@@ -61,6 +62,8 @@ type checker struct {
 	found []Finding
 	// alive are the ids of members in any role.
 	alive map[string]bool
+	// components are the names of those that have one, by role.
+	components map[string]bool
 	// schedulers: there is one.
 	schedulers bool
 	// needs are layouts that pipelines and items have, by their keys.
@@ -91,6 +94,7 @@ func (c *checker) members(ctx context.Context) error {
 		var m Member
 		if json.Unmarshal(e.Value, &m) == nil {
 			c.alive[m.ID] = true
+			c.components[m.Role+"/"+seg(m.Component)] = true
 			c.schedulers = c.schedulers || m.Role == "scheduler"
 		}
 	})
@@ -257,6 +261,31 @@ func (c *checker) nodes(ctx context.Context) error {
 			}
 			return err
 		}, "node %s (%s) is %s for request %s, of which no pipeline knows", n.ID, n.Label, n.State, n.Request)
+	})
+}
+
+// forgotten is after how long a pause is no longer kept for a component that is not there.
+const forgotten = 90 * 24 * time.Hour
+
+// pauses tells of those whose component is not there: it may be back tomorrow, or never.
+func (c *checker) pauses(ctx context.Context) error {
+	return c.each(ctx, "/pause/", func(e kv.KV) {
+		var p Pause
+		if err := json.Unmarshal(e.Value, &p); err != nil {
+			c.add("damaged", e.Key, c.drop(e), "%v", err)
+			return
+		}
+		name := strings.TrimPrefix(e.Key, "/pause/")
+		if c.components[name] {
+			return
+		}
+		role, component, _ := strings.Cut(name, "/")
+		var mend func(context.Context) error
+		if time.Since(p.Since) > forgotten {
+			mend = c.drop(e)
+		}
+		c.add("paused-and-gone", e.Key, mend, "%s %s on %s is paused (since %s), and is not there", role, unseg(component), p.Host, p.Since.Format("2006-01-02 15:04"))
+		c.found[len(c.found)-1].Routine = true
 	})
 }
 

@@ -23,6 +23,9 @@ type Member struct {
 	Started time.Time `json:"started"`
 	// State is initializing, running, paused or stopping.
 	State string `json:"state"`
+	// Component names what stays when its processes come and go; Paused is its pause.
+	Component string `json:"component,omitempty"`
+	Paused    *Pause `json:"paused,omitempty"`
 	// Zone is the one that an executor takes builds of.
 	Zone string `json:"zone,omitempty"`
 	// Address is where the member serves what others read of it (logs), if it does.

@@ -261,6 +261,11 @@ func TestCheckAndRepair(t *testing.T) {
 		kv.Put("/node/n1", []byte(`{"id":"n1","label":"small","provider":"p","state":"ready","request":"r"}`)),
 		kv.Put("/dead/inbox/t/gate/1", []byte("?")),
 	)
+	for component, ago := range map[string]time.Duration{"down for repair": 24 * time.Hour, "scrapped": 300 * 24 * time.Hour} {
+		if err := s.Pause(ctx, "executor", component, &store.Pause{Since: time.Now().Add(-ago)}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	all, err := s.Check(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -269,13 +274,13 @@ func TestCheckAndRepair(t *testing.T) {
 	for _, f := range all {
 		kinds[f.Kind] = f.Text
 	}
-	for kind, words := range map[string]string{"leaked-semaphore": "fleet", "orphaned-request": "lost", "orphaned-claim": "ghost", "orphaned-signal": "", "leaked-node": "n1", "set-aside": ""} {
+	for kind, words := range map[string]string{"leaked-semaphore": "fleet", "orphaned-request": "lost", "orphaned-claim": "ghost", "orphaned-signal": "", "leaked-node": "n1", "set-aside": "", "paused-and-gone": ""} {
 		if text, ok := kinds[kind]; !ok || !strings.Contains(text, words) {
 			t.Errorf("%s: found %q", kind, text)
 		}
 	}
-	if n, err := s.Repair(ctx, all); err != nil || n != 5 {
-		t.Errorf("Repair = %d, %v; want 5", n, err)
+	if n, err := s.Repair(ctx, all); err != nil || n != 6 {
+		t.Errorf("Repair = %d, %v; want 6", n, err)
 	}
 	sem, _, err := s.Semaphores(ctx, "t")
 	if err != nil || len(sem.Holders) != 0 {
@@ -287,7 +292,7 @@ func TestCheckAndRepair(t *testing.T) {
 	}
 	for _, f := range all {
 		// Workers do the rest: they end the request and take the node back.
-		if f.Kind != "orphaned-request" && f.Kind != "set-aside" {
+		if f.Kind != "orphaned-request" && f.Kind != "set-aside" && !strings.Contains(f.Text, "down for repair") {
 			t.Errorf("after the repair: %+v", f)
 		}
 	}

@@ -50,8 +50,12 @@ func (s *Server) components(r *request) (any, error) {
 			return nil, err
 		}
 		for _, m := range members {
+			var paused *api.ComponentPause
+			if m.Paused != nil {
+				paused = &api.ComponentPause{By: m.Paused.By, Reason: m.Paused.Reason, Since: m.Paused.Since}
+			}
 			out[role] = append(out[role], api.Component{Hostname: m.Host, State: m.State, Version: m.Version, ID: m.ID, Detail: m.Detail,
-				Started: m.Started, Reads: m.Reads, Writes: m.Writes, Owns: append([]string{}, owns[store.Holding{Member: m.ID, Role: role}]...)})
+				Component: m.Component, Paused: paused, Started: m.Started, Reads: m.Reads, Writes: m.Writes, Owns: append([]string{}, owns[store.Holding{Member: m.ID, Role: role}]...)})
 		}
 	}
 	return out, nil

@@ -15,7 +15,8 @@ import (
 // order of roles: what everything stands on first.
 var order = []string{"store", "scheduler", "merger", "reporter", "launcher", "executor", "history", "web"}
 
-// Components draws the live processes, role by role: state, version, age, format of records, what they hold.
+// Components draws the live processes, role by role: state, version, age, format of records, what they hold; and who
+// paused those that are paused.
 func Components(w io.Writer, all map[string][]api.Component, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ROLE\tPROCESS\tSTATE\tVERSION\tFORMAT\tUP\tHOLDS")
@@ -29,7 +30,29 @@ func Components(w io.Writer, all map[string][]api.Component, now time.Time) erro
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", role, c.ID, c.State, c.Version, format, age(now.Sub(c.Started)), holds(c.Owns))
 		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, role := range order {
+		for _, c := range all[role] {
+			if p := c.Paused; p != nil {
+				fmt.Fprintf(w, "\n%s %s takes no more work: %s\n", role, c.ID, Paused(p.By, p.Reason, now.Sub(p.Since)))
+			}
+		}
+	}
+	return nil
+}
+
+// Paused says who paused something, for how long it has been so, and why.
+func Paused(by, reason string, d time.Duration) string {
+	text := "paused for " + age(d)
+	if by != "" {
+		text = "paused by " + by + " for " + age(d)
+	}
+	if reason != "" {
+		text += " (" + reason + ")"
+	}
+	return text
 }
 
 // holds names work that fits on a line, and counts the rest.
