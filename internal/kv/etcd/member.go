@@ -110,6 +110,9 @@ func start(ctx context.Context, c EmbedConfig) (_ *Member, err error) {
 			err = errors.Join(err, m.Close())
 		}
 	}()
+	if err := toBegin(c.Dir); err != nil {
+		return nil, err
+	}
 	joins, err := c.join(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/backend"
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
 	"go.etcd.io/etcd/server/v3/storage/schema"
+	"go.etcd.io/etcd/server/v3/storage/wal"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,6 +33,40 @@ const (
 	// watchRoom is how often a member looks.
 	watchRoom = 250 * time.Millisecond
 )
+
+// toBegin looks whether the log has the room that it takes at each start: its present file is laid out anew, and the
+// next one beside it, or both where there is none. Where either fails etcd ends the process, at once, or when the log
+// gets there, be there room again or not.
+func toBegin(dir string) error {
+	folder := filepath.Join(dir, "member", "wal")
+	there, err := filepath.Glob(filepath.Join(folder, "*.wal"))
+	if err != nil {
+		return err
+	}
+	need := wal.SegmentSizeBytes
+	if len(there) == 0 {
+		need *= 2
+	}
+	// A process that was killed leaves the next file behind, which is used.
+	left, err := filepath.Glob(filepath.Join(folder, "*.tmp"))
+	if err != nil {
+		return err
+	}
+	for _, f := range left {
+		var st unix.Stat_t
+		if err := unix.Stat(f, &st); err == nil {
+			need -= st.Blocks * 512
+		}
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("ask for the room of %s: %w", dir, err)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < need {
+		return fmt.Errorf("the disk of %s is full: %d MB are free, and the log of the store takes %d MB to begin: make room", dir, free/1_000_000, need/1_000_000)
+	}
+	return nil
+}
 
 // room watches over what a member may write.
 type room struct {
