@@ -20,6 +20,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
+	"github.com/gozer-ci/gozer/internal/gatetest/port"
 	"github.com/gozer-ci/gozer/internal/joblog"
 	"github.com/gozer-ci/gozer/internal/settings"
 )
@@ -40,7 +41,7 @@ func newS3(t *testing.T) *s3 {
 	if testing.Short() {
 		t.Skip("SKIP: building an S3 server takes a minute")
 	}
-	s := &s3{t: t, bin: filepath.Join(t.TempDir(), "versitygw"), dir: t.TempDir(), addr: freePort(t)}
+	s := &s3{t: t, bin: filepath.Join(t.TempDir(), "versitygw"), dir: t.TempDir(), addr: port.Own(t)}
 	build := exec.CommandContext(t.Context(), "go", "build", "-C", filepath.Join("..", "..", "test", "s3"), "-o", s.bin, "github.com/versity/versitygw/cmd/versitygw")
 	build.Env = append(os.Environ(), "GOFLAGS=-mod=readonly")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -68,7 +69,7 @@ func (s *s3) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	for range 400 {
+	for range 4800 {
 		if c, err := net.Dial("tcp", s.addr); err == nil {
 			_ = c.Close()
 			return
@@ -95,7 +96,7 @@ func openTestBlobs(t *testing.T, url string, log *slog.Logger) (*blob.Bucket, er
 	t.Helper()
 	p := &process{set: &settings.Settings{Blobs: settings.Blobs{URL: url}}, log: log}
 	t.Cleanup(p.close)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	return p.openBlobs(ctx)
 }
@@ -241,7 +242,7 @@ func logsWhileS3IsAway(t *testing.T, s *s3, b *blob.Bucket) {
 	}
 	w.Line("hello from the build")
 	s.stop()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := w.Finish(ctx); err == nil {
 		t.Fatal("the log was kept, and the store is away")

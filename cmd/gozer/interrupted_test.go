@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gozer-ci/gozer/internal/gatetest/port"
 	"github.com/gozer-ci/gozer/internal/kv/etcd"
 	"github.com/gozer-ci/gozer/internal/settings"
 	"github.com/gozer-ci/gozer/internal/store"
@@ -16,7 +17,7 @@ import (
 // meanwhile, and goes on by itself, with what it owned.
 func TestTheStoreGoesAwayAndComesBack(t *testing.T) {
 	dir := t.TempDir()
-	member := etcd.EmbedConfig{Dir: filepath.Join(dir, "etcd"), ClientAddr: freePort(t), NoSync: true}
+	member := etcd.EmbedConfig{Dir: filepath.Join(dir, "etcd"), ClientAddr: port.Own(t), NoSync: true}
 	m, err := etcd.Start(t.Context(), member)
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +28,7 @@ func TestTheStoreGoesAwayAndComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := &settings.Settings{
-		Data: filepath.Join(dir, "data"), Tenants: tenants, Probe: freePort(t),
+		Data: filepath.Join(dir, "data"), Tenants: tenants, Probe: port.Own(t),
 		Store:       settings.Store{Etcd: &settings.Etcd{Endpoints: []string{member.ClientAddr}}, Lease: 2 * time.Second},
 		Connections: []settings.Connection{{Name: "local", Driver: "local", Projects: []string{"config"}}},
 	}
@@ -37,20 +38,20 @@ func TestTheStoreGoesAwayAndComesBack(t *testing.T) {
 	s := &site{T: t, set: set, dir: dir}
 	p := s.serveRoles(set, []string{"scheduler", "merger"})
 	ready := func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		return p.whyNotReady(ctx) == nil
 	}
 	until := func(what string, ok func() bool) {
 		t.Helper()
-		for end := time.Now().Add(40 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("not in 40 s: %s (%v)", what, p.health.error())
+				t.Fatalf("not in five minutes: %s (%v)", what, p.health.error())
 			}
 		}
 	}
 	owner := func() string {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		owned, err := p.store.Owned(ctx)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gozer-ci/gozer/internal/gatetest/port"
 	"github.com/gozer-ci/gozer/internal/provider/sandbox"
 	"github.com/gozer-ci/gozer/internal/settings"
 )
@@ -106,7 +107,7 @@ tenants: tenants.yaml
 connections: [{name: local, driver: local, path: %s, projects: [config, app], admin: %s}]
 providers: [{name: sandbox, driver: sandbox, labels: [{name: small, max: 4}]}]
 log: {format: json}
-%s`, data, freePort(s.T), forge, s.admin, more), 0o600)
+%s`, data, port.Own(s.T), forge, s.admin, more), 0o600)
 	var err error
 	if r.set, err = settings.Read(r.config); err != nil {
 		s.Fatal(err)
@@ -147,13 +148,13 @@ func (r *realServer) start() {
 	r.until("it is ready", func() bool { _, ok := r.ready(); return ok })
 }
 
-// until waits for something of the server, for a minute at most.
+// until waits for something of the server, for five minutes at most.
 func (r *realServer) until(what string, done func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(time.Minute); !done(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); !done(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			text, _ := r.ready()
-			r.t.Fatalf("not in a minute: %s; the server says %s", what, text)
+			r.t.Fatalf("not in five minutes: %s; the server says %s", what, text)
 		}
 	}
 }
@@ -183,7 +184,7 @@ func (r *realServer) stop(sig syscall.Signal) {
 	_ = r.cmd.Process.Signal(sig)
 	select {
 	case <-r.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(5 * time.Minute):
 		r.t.Errorf("the server did not end at %v", sig)
 		_ = r.cmd.Process.Kill()
 		<-r.ended
@@ -200,7 +201,7 @@ func (r *realServer) ready() (text string, ok bool) {
 		r.t.Fatalf("the server ended: %v", err)
 	default:
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.set.Root+"health/ready", nil)
 	if err != nil {

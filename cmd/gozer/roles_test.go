@@ -76,7 +76,7 @@ func TestAnExecutorEndsGracefully(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("it does not end")
 	}
 }

@@ -5,17 +5,19 @@ import (
 	"context"
 	"crypto/sha1"
 	"fmt"
-	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/api"
 	"github.com/gozer-ci/gozer/internal/forge/local"
+	"github.com/gozer-ci/gozer/internal/gatetest/port"
 	"github.com/gozer-ci/gozer/internal/provider/sandbox"
 	"github.com/gozer-ci/gozer/internal/settings"
 )
@@ -65,7 +67,7 @@ func newSiteWith(t *testing.T, app map[string]string, adjust func(*settings.Sett
 	tenants := filepath.Join(dir, "tenants.yaml")
 	s.write(tenants, siteTenants, 0o600)
 	s.set = &settings.Settings{
-		Data: filepath.Join(dir, "data"), Listen: freePort(t), Tenants: tenants,
+		Data: filepath.Join(dir, "data"), Listen: port.Own(t), Tenants: tenants,
 		Connections: []settings.Connection{{Name: "local", Driver: "local", Projects: []string{"config", "app"}}},
 		Providers:   []settings.Provider{{Name: "sandbox", Driver: "sandbox", Labels: []settings.Label{{Name: "small", Max: 4}}}},
 		Ansible:     settings.Ansible{Dir: defaultAnsibleDir()},
@@ -82,17 +84,6 @@ func newSiteWith(t *testing.T, app map[string]string, adjust func(*settings.Sett
 	s.push("config", map[string]string{"zuul.yaml": siteConfig})
 	s.push("app", app)
 	return s
-}
-
-// freePort is an address that was free a moment ago: links must be right before the server listens.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // serveRoles runs a server until the end of the test.
@@ -156,7 +147,8 @@ func (s *site) git(dir string, args ...string) string {
 func (s *site) tryGit(dir string, args ...string) (string, error) {
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_AUTHOR_NAME=ann", "GIT_AUTHOR_EMAIL=ann@example.org", "GIT_COMMITTER_NAME=ann", "GIT_COMMITTER_EMAIL=ann@example.org", "GIT_TERMINAL_PROMPT=0")
+	cmd.Env = append(os.Environ(), "GIT_AUTHOR_NAME=ann", "GIT_AUTHOR_EMAIL=ann@example.org", "GIT_COMMITTER_NAME=ann", "GIT_COMMITTER_EMAIL=ann@example.org", "GIT_TERMINAL_PROMPT=0",
+		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
@@ -217,7 +209,7 @@ func (s *site) must(args ...string) string {
 
 func (s *site) wait(what string, done func() bool) {
 	s.Helper()
-	for range 1200 {
+	for range 6000 {
 		if done() {
 			return
 		}
@@ -230,8 +222,32 @@ func (s *site) client() *api.Client {
 	return api.New(api.ClientConfig{URL: s.set.Root, HTTP: &http.Client{}})
 }
 
-// report waits for the comment of Gozer on the newest patch set of a change.
+// report waits for the comment of Gozer on the newest patch set of a change, and until what it tells is in the history:
+// that is written by somebody else than who comments.
 func (s *site) report(number int) string {
+	s.Helper()
+	text := s.comment(number)
+	query := url.Values{"change": {fmt.Sprint(number)}}
+	s.wait(fmt.Sprintf("the history of change %d", number), func() bool {
+		sets, err := s.client().Buildsets(s.Context(), "example", query)
+		if err != nil {
+			s.Fatal(err)
+		}
+		if len(sets) == 0 || slices.ContainsFunc(sets, func(b api.Buildset) bool { return b.Result == "" }) {
+			return false
+		}
+		builds, err := s.client().Builds(s.Context(), "example", query)
+		if err != nil {
+			s.Fatal(err)
+		}
+		final := slices.DeleteFunc(builds, func(b api.Build) bool { return !b.Final })
+		return len(final) >= strings.Count(text, "\n- ")
+	})
+	return text
+}
+
+// comment waits for the comment of Gozer on the newest patch set of a change.
+func (s *site) comment(number int) string {
 	s.Helper()
 	var text string
 	s.wait(fmt.Sprintf("a report on change %d", number), func() bool {

@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gozer-ci/gozer/internal/gatetest/port"
 	"github.com/gozer-ci/gozer/internal/gatetest/wire"
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/kv/etcd"
@@ -20,7 +21,7 @@ import (
 // etcdElsewhere is an etcd that is not in a server.
 func etcdElsewhere(t *testing.T) *etcd.Member {
 	t.Helper()
-	m, err := etcd.Start(t.Context(), etcd.EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), ClientAddr: freePort(t), NoSync: true})
+	m, err := etcd.Start(t.Context(), etcd.EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), ClientAddr: port.Own(t), NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func useEtcd(addr, more string) string {
 // The database of a server's own etcd reaches its quota: the server says so, loses nothing of what runs, and goes
 // on when what filled it is gone.
 func TestTheQuotaOfTheStoreIsReached(t *testing.T) {
-	addr := freePort(t)
+	addr := port.Own(t)
 	s := newRealSite(t, filepath.Join(t.TempDir(), "data"), fmt.Sprintf("store: {quota: 32MiB, member: {clients: %s}}\n", addr))
 	s.push("config", map[string]string{"zuul.yaml": siteConfig})
 	s.push("app", appFiles())
@@ -80,7 +81,7 @@ func TestTheQuotaOfTheStoreIsReached(t *testing.T) {
 func TestAServerIsPausedBeyondItsLease(t *testing.T) {
 	m := etcdElsewhere(t)
 	data := t.TempDir()
-	shared := "blobs: {url: 'file://" + filepath.Join(data, "blobs") + "'}\n" + useEtcd(m.ClientAddr(), ", lease: 2s")
+	shared := "blobs: {url: 'file://" + filepath.Join(data, "blobs") + "'}\n" + useEtcd(m.ClientAddr(), ", lease: 5s")
 	s := newRealSite(t, filepath.Join(data, "one"), shared+"history: {url: 'sqlite://"+filepath.Join(data, "history.db")+"'}\n")
 	s.push("config", map[string]string{"zuul.yaml": siteConfig})
 	s.push("app", map[string]string{
@@ -93,7 +94,7 @@ func TestAServerIsPausedBeyondItsLease(t *testing.T) {
 	one := s.realServer
 	for round := range 3 {
 		one.signal(syscall.SIGSTOP)
-		time.Sleep(3 * time.Second)
+		time.Sleep(7 * time.Second)
 		s.at(two)
 		s.report(s.propose(fmt.Sprint("paused ", round), map[string]string{"a": fmt.Sprint(round)}))
 		compact(t, m)
@@ -116,7 +117,7 @@ func TestAServerIsPausedBeyondItsLease(t *testing.T) {
 // compact has the store forget all but the present.
 func compact(t *testing.T, m *etcd.Member) {
 	t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{m.ClientAddr()}, DialTimeout: 5 * time.Second})
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{m.ClientAddr()}, DialTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func compact(t *testing.T, m *etcd.Member) {
 func TestTheStoreIsSlow(t *testing.T) {
 	m := etcdElsewhere(t)
 	w := wire.New(t, m.ClientAddr())
-	s := newRealSite(t, filepath.Join(t.TempDir(), "data"), useEtcd(w.Addr(), ", lease: 3s"))
+	s := newRealSite(t, filepath.Join(t.TempDir(), "data"), useEtcd(w.Addr(), ", lease: 5s"))
 	s.push("config", map[string]string{"zuul.yaml": siteConfig})
 	s.push("app", map[string]string{
 		".zuul.yaml":    "- job: {name: unit, run: tools/test.sh}\n- project:\n    check: {jobs: [unit]}\n",
@@ -145,7 +146,7 @@ func TestTheStoreIsSlow(t *testing.T) {
 	if text, ok := s.ready(); !ok {
 		t.Errorf("a slow store makes the server not ready: %s", text)
 	}
-	w.Delay(4 * time.Second)
+	w.Delay(7 * time.Second)
 	s.until("not ready", func() bool { _, ok := s.ready(); return !ok })
 	w.Delay(0)
 	s.until("it is ready again", func() bool { _, ok := s.ready(); return ok })
@@ -160,12 +161,12 @@ func TestTheStoreIsSlow(t *testing.T) {
 // A server that its store does not let in, or that finds none, ends with exit code 2 and says what is wrong where.
 func TestTheStoreRefusesTheServer(t *testing.T) {
 	m := etcdElsewhere(t)
-	root, err := clientv3.New(clientv3.Config{Endpoints: []string{m.ClientAddr()}, DialTimeout: 5 * time.Second})
+	root, err := clientv3.New(clientv3.Config{Endpoints: []string{m.ClientAddr()}, DialTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for _, do := range []func() error{
 		func() error { _, err := root.UserAdd(ctx, "root", "top"); return err },
@@ -176,7 +177,7 @@ func TestTheStoreRefusesTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	nobody := freePort(t)
+	nobody := port.Own(t)
 	for what, c := range map[string]struct{ store, says string }{
 		"wrong password": {fmt.Sprintf("store: {etcd: {endpoints: [%s], user: root, password: wrong}}\n", m.ClientAddr()), "password"},
 		"no password":    {useEtcd(m.ClientAddr(), ""), "neither a user"},
@@ -189,7 +190,7 @@ func TestTheStoreRefusesTheServer(t *testing.T) {
 			r.begin()
 			select {
 			case <-r.ended:
-			case <-time.After(time.Minute):
+			case <-time.After(5 * time.Minute):
 				t.Fatal("the server tries for ever")
 			}
 			if code := r.cmd.ProcessState.ExitCode(); code != exitFailed {

@@ -18,7 +18,7 @@ import (
 func TestServersAreUpgradedOneAfterTheOther(t *testing.T) {
 	m := etcdElsewhere(t)
 	data := t.TempDir()
-	more := fmt.Sprintf("blobs: {url: 'file://%s/blobs'}\nhistory: {url: 'sqlite://%s/history.db'}\n%s", data, data, useEtcd(m.ClientAddr(), ", lease: 2s"))
+	more := fmt.Sprintf("blobs: {url: 'file://%s/blobs'}\nhistory: {url: 'sqlite://%s/history.db'}\n%s", data, data, useEtcd(m.ClientAddr(), ", lease: 5s"))
 	s := prepareRealSite(t, filepath.Join(data, "one"), more)
 	one, two := s.realServer, s.newServer(filepath.Join(data, "two"), filepath.Join(data, "one", "forge"), more)
 	one.format, two.format = store.Format-1, store.Format-1

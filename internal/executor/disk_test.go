@@ -20,7 +20,7 @@ func TestTheDiskOfTheExecutorIsFull(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Dir = filepath.Join(disk.Dir, "x") })
 	w.repo("org/app", map[string]string{
 		"tools/greedy.sh": "#!/bin/sh\ndd if=/dev/zero of=big bs=1M count=200 2>&1\n",
-		"tools/slow.sh":   "#!/bin/sh\nsleep 3; dd if=/dev/zero of=big bs=1M count=85 && sleep 20\n",
+		"tools/slow.sh":   "#!/bin/sh\nsleep 3; dd if=/dev/zero of=big bs=1M count=85 && sleep 600\n",
 	})
 	for _, program := range []string{"greedy", "slow"} {
 		for attempt, want := range map[int]pipeline.Result{1: "", 3: pipeline.RetryLimit} {

@@ -18,6 +18,7 @@ import (
 // What a job that means harm would try. Each attempt must come to nothing.
 func TestEscapes(t *testing.T) {
 	secretFile := filepath.Join(t.TempDir(), "keys")
+	sleep, mark := sleeper(4)
 	if err := os.WriteFile(secretFile, []byte("EXECUTOR-KEY"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -100,8 +101,8 @@ func TestEscapes(t *testing.T) {
 		{name: "mounts", files: shell("mount -t tmpfs x /tmp"), result: pipeline.Failure},
 		{name: "a fork bomb", files: shell("bomb() { bomb | bomb & }; bomb; sleep 2; exit 1")},
 		{name: "memory without end", files: shell("python3 -c 'x = bytearray(2000 << 20); print(\"TOO-MUCH\")'"), never: "| TOO-MUCH", result: pipeline.Failure},
-		{name: "a full disk", files: shell("dd if=/dev/zero of=$HOME/big bs=1M count=60; sleep 30"), result: pipeline.DiskFull},
-		{name: "processes that stay", files: shell("setsid sleep 4242 >/dev/null 2>&1 </dev/null &")},
+		{name: "a full disk", files: shell("dd if=/dev/zero of=$HOME/big bs=1M count=60; sleep 500"), result: pipeline.DiskFull},
+		{name: "processes that stay", files: shell("setsid " + sleep + " >/dev/null 2>&1 </dev/null &")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w.t = t
@@ -119,7 +120,7 @@ func TestEscapes(t *testing.T) {
 				path = "run.yaml"
 			}
 			s := w.start(func(s *pipeline.Start) {
-				s.Job.Run, s.Job.Timeout = []job.Playbook{play(path)}, 40*time.Second
+				s.Job.Run, s.Job.Timeout = []job.Playbook{play(path)}, 10*time.Minute
 				if c.secret {
 					s.Job.Run[0].Secrets = []job.Secret{{Var: "login", Name: "login", Owner: proj("org/app"), Data: map[string]any{"password": "correct-horse-battery"}}}
 				}
@@ -145,7 +146,7 @@ func TestEscapes(t *testing.T) {
 			}); err != nil {
 				t.Error(err)
 			}
-			if p := processes("sleep\x004242"); len(p) > 0 {
+			if p := processes(mark); len(p) > 0 {
 				t.Errorf("processes are left: %v", p)
 			}
 		})

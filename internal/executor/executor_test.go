@@ -42,14 +42,33 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "test-executor" {
 		os.Exit(executorMain())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, below := range []string{"*", "*/*", "*/*/*", "*/*/*/*", "*/*/*/*/*"} {
+		left, _ := filepath.Glob(filepath.Join("/sys/fs/cgroup", below, ownGroup))
+		for _, g := range left {
+			_ = os.Remove(g) // which a group with processes is not
+		}
+	}
+	os.Exit(code)
+}
+
+// ownGroup is the control group of this process's builds.
+var ownGroup = fmt.Sprint("gozer-test-", os.Getpid())
+
+// sleeper is a command that goes on for longer than any test, and its arguments as the kernel tells them. Nobody else
+// on this machine sleeps as long.
+func sleeper(n int) (command, mark string) {
+	long := fmt.Sprint(n*10_000_000 + os.Getpid())
+	return "sleep " + long, "sleep\x00" + long
 }
 
 // cache is where Ansible is installed once for all tests.
 func cache(t testing.TB) string {
 	t.Helper()
-	if d := os.Getenv("GOZER_TEST_CACHE"); d != "" {
-		return d
+	for _, name := range []string{"GOZER_TEST_CACHE", "GOZER_CACHE"} {
+		if d := os.Getenv(name); d != "" {
+			return d
+		}
 	}
 	d, err := os.UserCacheDir()
 	if err != nil {
@@ -114,14 +133,16 @@ func newWorld(t testing.TB, alter func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	box, err := sandbox.New(t.Context(), sandbox.Config{Cgroup: "gozer-test", Log: lg,
+	box, err := sandbox.New(t.Context(), sandbox.Config{Cgroup: ownGroup, Log: lg,
 		Denied: sandbox.Denied{Networks: sandbox.Metadata, Services: []netip.AddrPort{ownService()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(box.Close)
+	// What else is on this machine is no reason to take no builds, nor to give one up.
 	c := Config{ID: "x1", Host: "x1.example.com", Dir: filepath.Join(w.dir, "x"), Ansible: Ansible{Dir: installed(t, "9")},
-		Sandbox: box, Logs: logs, Sources: w, Nodes: w, Secrets: w, Log: lg, Blob: w.blob}
+		Sandbox: box, Logs: logs, Sources: w, Nodes: w, Secrets: w, Log: lg, Blob: w.blob, Sensors: Sensors{Disk: -1, Inodes: -1, Memory: -1},
+		Limits: Limits{Setup: 10 * time.Minute}}
 	if alter != nil {
 		alter(&c)
 	}
@@ -346,12 +367,12 @@ func withNode(t testing.TB, names ...string) (*world, job.Nodeset) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for k := 0; !in.Up && k < 100; k++ {
-			time.Sleep(50 * time.Millisecond)
+		eventually(t, "the node is up", func() bool {
 			if in, err = p.Describe(t.Context(), in.ID); err != nil {
 				t.Fatal(err)
 			}
-		}
+			return in.Up
+		})
 		w.nodes = append(w.nodes, node.Node{ID: in.ID, Label: "small", Provider: "local", Access: in.Access})
 		ns.Nodes = append(ns.Nodes, job.Node{Names: []string{name}, Label: "small"})
 	}
@@ -363,6 +384,30 @@ func (w *world) onNodes(ns job.Nodeset, s *pipeline.Start) {
 	for _, n := range w.nodes {
 		s.Nodes = append(s.Nodes, n.ID)
 	}
+}
+
+// eventually waits until done, for two minutes at most.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in two minutes: %s", what)
+		}
+	}
+}
+
+// says waits until the log of a build that is at work has a text.
+func (w *world) says(s *pipeline.Start, text string) {
+	w.t.Helper()
+	eventually(w.t, "the log says "+text, func() bool {
+		r, err := w.x.Logs.Open(w.t.Context(), string(s.Build))
+		if err != nil {
+			return false // it has not begun
+		}
+		defer r.Close()
+		lines, err := r.ReadLines(w.t.Context(), 0, 1e6)
+		return err == nil && strings.Contains(strings.Join(lines, "\n"), text)
+	})
 }
 
 func want(t testing.TB, text string, parts ...string) {
@@ -429,7 +474,7 @@ func TestAProgramRunsOnANode(t *testing.T) {
 	}
 	want(t, log, "controller | on ", "job test", "controller | err", "controller | ## main", "controller | test.sh")
 	s = w.start(func(s *pipeline.Start) {
-		s.Job.Run, s.Job.Timeout = []job.Playbook{play("slow.sh")}, time.Second
+		s.Job.Run, s.Job.Timeout = []job.Playbook{play("slow.sh")}, 5*time.Second // long enough to start
 		s.Job.PostRun = []job.Playbook{play("check.sh")}
 		w.onNodes(ns, s)
 	})

@@ -42,7 +42,7 @@ func TestHazardsAreFoundInWhatWasObserved(t *testing.T) {
 		Builds: map[job.ID]pipeline.BuildID{"static": "b-static", "zuul": "b-zuul", "mail": "b-mail"}})
 	want := &pipeline.HazardsFound{Item: "i", Buildset: "b", Token: "token", Unknown: "what job mail did was not observed", Hazards: []pipeline.Hazard{
 		{Writer: "zuul", Reader: "static", Resource: "file /srv/status on static01", Wrote: `task "say how it is"`, Read: `task "show how it is"`}}}
-	for range 500 {
+	for range 6000 {
 		r, err := st.KV().Range(t.Context(), kv.Query{Prefix: store.InboxPrefix("t", "check")})
 		if err != nil {
 			t.Fatal(err)

@@ -100,7 +100,7 @@ func TestAViewIsLaidOnAHost(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := w.nodes[0]
-		c, err := ssh.Dial("tcp", address(n), &ssh.ClientConfig{User: n.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: pinned(n), Timeout: 10 * time.Second})
+		c, err := ssh.Dial("tcp", address(n), &ssh.ClientConfig{User: n.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: pinned(n), Timeout: time.Minute})
 		if err == nil {
 			c.Close()
 		}
@@ -115,12 +115,13 @@ func TestAViewIsLaidOnAHost(t *testing.T) {
 	defer func() { cancel(); <-ended }()
 	_ = ses
 	ask(t, st, &pipeline.DropView{Buildset: "one"})
-	for range 500 {
-		if all, err := store.Records[viewRecord](st, viewRecords+"one/").List(t.Context()); err != nil || len(all) == 0 {
-			break
+	eventually(t, "the view is dropped", func() bool {
+		all, err := store.Records[viewRecord](st, viewRecords+"one/").List(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return len(all) == 0
+	})
 	if got := sh("ls /srv/views"); got != "two" {
 		t.Errorf("after the end of the first buildset there are views %s", got)
 	}

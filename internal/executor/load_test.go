@@ -48,9 +48,9 @@ func measure(t *testing.T, dir string) footprint {
 		t.Fatal(err)
 	}
 	f.Mounts = strings.Count(string(mounts), dir)
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/*/gozer-test/*")
-	deeper, _ := filepath.Glob("/sys/fs/cgroup/*/*/*/gozer-test/*")
-	f.Groups = len(directories(append(groups, deeper...)))
+	near, _ := filepath.Glob("/sys/fs/cgroup/*/*/" + ownGroup + "/*")
+	deeper, _ := filepath.Glob("/sys/fs/cgroup/*/*/*/" + ownGroup + "/*")
+	f.Groups = len(directories(append(near, deeper...)))
 	spaces := map[string]bool{}
 	for _, p := range processes(dir) {
 		if ns, err := os.Readlink(filepath.Join(filepath.Dir(p), "ns", "mnt")); err == nil {
@@ -74,7 +74,7 @@ func directories(paths []string) (out []string) {
 func settles(t *testing.T, dir string, before footprint) {
 	t.Helper()
 	var now footprint
-	for range 100 {
+	for range 1200 {
 		now = measure(t, dir)
 		if now.Goroutines <= before.Goroutines+5 && now.Files <= before.Files+5 && now.Processes <= before.Processes &&
 			now.Mounts <= before.Mounts && now.Namespaces <= before.Namespaces && now.Groups <= before.Groups && now.Heap <= before.Heap+(32<<20) {
@@ -121,9 +121,9 @@ func TestManyBuildsAtOnce(t *testing.T) {
 
 // apart is what an executor in a process of its own has to know.
 type apart struct {
-	ID, Endpoint, Dir, Ansible string
-	Repos                      map[string]string
-	States                     map[string]map[string]string
+	ID, Endpoint, Dir, Ansible, Groups string
+	Repos                              map[string]string
+	States                             map[string]map[string]string
 }
 
 // executorMain is that process. It tells of its start with a line, and runs until it is killed.
@@ -142,7 +142,7 @@ func executorMain() int {
 		if err != nil {
 			return err
 		}
-		ses, err := kv.NewSession(ctx, kv.SessionConfig{Store: db, TTL: 3 * time.Second})
+		ses, err := kv.NewSession(ctx, kv.SessionConfig{Store: db, TTL: 10 * time.Second})
 		if err != nil {
 			return err
 		}
@@ -155,12 +155,13 @@ func executorMain() int {
 		if err != nil {
 			return err
 		}
-		box, err := sandbox.New(ctx, sandbox.Config{Cgroup: "gozer-test"})
+		box, err := sandbox.New(ctx, sandbox.Config{Cgroup: a.Groups})
 		if err != nil {
 			return err
 		}
 		x, err := New(Config{Store: st, Session: ses, ID: a.ID, Dir: filepath.Join(a.Dir, "x"), Ansible: Ansible{Dir: a.Ansible}, Sandbox: box,
-			Logs: logs, Sources: w, Nodes: w, Secrets: w, Blob: w.blob, Builds: 50})
+			Logs: logs, Sources: w, Nodes: w, Secrets: w, Blob: w.blob, Builds: 50,
+			Sensors: Sensors{Disk: -1, Inodes: -1, Memory: -1}, Limits: Limits{Setup: 10 * time.Minute}})
 		if err != nil {
 			return err
 		}
@@ -210,8 +211,9 @@ func TestAKilledExecutor(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t, nil)
-	w.repo("org/app", map[string]string{"slow.sh": "#!/bin/sh\nsleep 5151\n", "slow.yaml": local("    - command: sleep 5151\n"), "run.sh": "#!/bin/sh\necho hi\n"})
-	a := apart{ID: "x1", Endpoint: m.ClientAddr(), Dir: t.TempDir(), Ansible: w.x.Ansible.Dir, Repos: map[string]string{"org/app": w.repos[proj("org/app")]}, States: w.states}
+	sleep, mark := sleeper(3)
+	w.repo("org/app", map[string]string{"slow.sh": "#!/bin/sh\n" + sleep + "\n", "slow.yaml": local("    - command: " + sleep + "\n"), "run.sh": "#!/bin/sh\necho hi\n"})
+	a := apart{ID: "x1", Groups: ownGroup, Endpoint: m.ClientAddr(), Dir: t.TempDir(), Ansible: w.x.Ansible.Dir, Repos: map[string]string{"org/app": w.repos[proj("org/app")]}, States: w.states}
 	before := measure(t, a.Dir)
 	first := startApart(t, a)
 	var builds []*pipeline.Start
@@ -224,8 +226,8 @@ func TestAKilledExecutor(t *testing.T) {
 		builds = append(builds, s)
 		ask(t, st, s)
 	}
-	begun := func() int { return len(processes("sleep\x005151")) }
-	for i := 0; begun() < len(builds) && i < 1200; i++ {
+	begun := func() int { return len(processes(mark)) }
+	for i := 0; begun() < len(builds) && i < 6000; i++ {
 		time.Sleep(50 * time.Millisecond)
 	}
 	if n := begun(); n < len(builds) {
@@ -235,10 +237,10 @@ func TestAKilledExecutor(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = first.Wait()
-	for i := 0; len(processes(a.Dir))+begun() > 0 && i < 100; i++ {
+	for i := 0; len(processes(a.Dir))+begun() > 0 && i < 1200; i++ {
 		time.Sleep(50 * time.Millisecond)
 	}
-	if left := append(processes(a.Dir), processes("sleep\x005151")...); len(left) > 0 {
+	if left := append(processes(a.Dir), processes(mark)...); len(left) > 0 {
 		t.Errorf("processes outlive their executor: %v", left)
 	}
 	a.ID = "x2"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ func TestPhases(t *testing.T) {
 		"ok.yaml":      local("    - command: echo fine\n"),
 		"fail.yaml":    local("    - name: Break it\n      shell: echo about to break; exit 7\n"),
 		"say.yaml":     local("    - debug: {msg: 'success={{ zuul_success }} retry={{ zuul_will_retry }} phase={{ zuul_execution_phase }}'}\n"),
-		"slow.yaml":    local("    - command: sleep 60\n"),
+		"slow.yaml":    local("    - command: sleep 3600\n"),
 		"noretry.yaml": local("    - zuul_return: {data: {zuul: {retry: false}}}\n    - fail: {msg: no}\n"),
 		"pause.yaml":   local("    - zuul_return: {data: {zuul: {pause: true}, answer: 42}, secret_data: {password: sesame-street}}\n"),
 		"soft.yaml":    local("    - command: \"echo 'FATAL: lost'\"\n    - command: echo later\n"),
@@ -118,7 +119,8 @@ func TestPhases(t *testing.T) {
 
 func TestAStoppedBuildRunsItsCleanup(t *testing.T) {
 	w := newWorld(t, nil)
-	w.repo("org/app", map[string]string{"slow.yaml": local("    - command: sleep 60\n"), "clean.yaml": local("    - command: echo cleaned\n"), "post.yaml": local("    - command: echo posted\n")})
+	sleep, mark := sleeper(1)
+	w.repo("org/app", map[string]string{"slow.yaml": local("    - command: " + sleep + "\n"), "clean.yaml": local("    - command: echo cleaned\n"), "post.yaml": local("    - command: echo posted\n")})
 	c := play("clean.yaml")
 	c.Cleanup = true
 	s := w.start(func(s *pipeline.Start) {
@@ -127,8 +129,12 @@ func TestAStoppedBuildRunsItsCleanup(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	time.AfterFunc(1500*time.Millisecond, cancel)
-	end := w.x.runBuild(ctx, s, Context{Tenant: "t", Pipeline: "check"})
+	var end *pipeline.BuildEnded
+	var build sync.WaitGroup
+	build.Go(func() { end = w.x.runBuild(ctx, s, Context{Tenant: "t", Pipeline: "check"}) })
+	eventually(t, "the task is at work", func() bool { return len(processes(mark)) > 0 })
+	cancel()
+	build.Wait()
 	log := w.logOf(s)
 	if end.Result != pipeline.Aborted {
 		t.Errorf("end %+v", end)

@@ -22,7 +22,7 @@ func openStore(t *testing.T) (*store.Store, *kv.Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ses, err := kv.NewSession(t.Context(), kv.SessionConfig{Store: db})
+	ses, err := kv.NewSession(t.Context(), kv.SessionConfig{Store: db, TTL: 5 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func openStore(t *testing.T) (*store.Store, *kv.Session) {
 // news waits for the end of a build in the inbox of pipeline t/check, and gives all that came.
 func news(t *testing.T, st *store.Store, build pipeline.BuildID) (all []pipeline.Input, end *pipeline.BuildEnded) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	for time.Now().Before(deadline) {
 		r, err := st.KV().Range(t.Context(), kv.Query{Prefix: store.InboxPrefix("t", "check")})
 		if err != nil {
@@ -76,7 +76,8 @@ func ask(t *testing.T, st *store.Store, effects ...pipeline.Effect) {
 func TestRequestsAreServed(t *testing.T) {
 	st, ses := openStore(t)
 	w := newWorld(t, func(c *Config) { c.Store, c.Session = st, ses })
-	w.repo("org/app", map[string]string{"run.sh": "#!/bin/sh\necho hi\n", "slow.sh": "#!/bin/sh\nsleep 4243\n",
+	sleep, mark := sleeper(2)
+	w.repo("org/app", map[string]string{"run.sh": "#!/bin/sh\necho hi\n", "slow.sh": "#!/bin/sh\n" + sleep + "\n",
 		"pause.sh": "#!/bin/sh\necho '{\"zuul\": {\"pause\": true}}' > $GOZER_RESULT\n"})
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -99,14 +100,12 @@ func TestRequestsAreServed(t *testing.T) {
 
 	s = w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play("slow.sh")} })
 	ask(t, st, s)
-	for len(processes("sleep\x004243")) == 0 && !t.Failed() {
-		time.Sleep(20 * time.Millisecond)
-	}
+	eventually(t, "the build is at work", func() bool { return len(processes(mark)) > 0 })
 	ask(t, st, &pipeline.Cancel{Build: s.Build})
 	if _, end = news(t, st, s.Build); end.Result != pipeline.Aborted {
 		t.Errorf("end %+v", end)
 	}
-	if p := processes("sleep\x004243"); len(p) > 0 {
+	if p := processes(mark); len(p) > 0 {
 		t.Errorf("left behind: %v", p)
 	}
 

@@ -22,14 +22,14 @@ func TestSemaphoresOfPlaybooks(t *testing.T) {
 			holder := func(build string) pipeline.Holder {
 				return pipeline.Holder{Tenant: "t", Pipeline: "check", Buildset: pipeline.BuildsetID(build), Job: "j"}
 			}
-			take := func(build string, names ...string) (func(), error) {
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			take := func(patience time.Duration, build string, names ...string) (func(), error) {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				return s.Acquire(ctx, holder(build), defined, names)
 			}
 			must := func(build string, names ...string) func() {
 				t.Helper()
-				release, err := take(build, names...)
+				release, err := take(time.Minute, build, names...)
 				if err != nil {
 					t.Fatalf("%s cannot have %v: %v", build, names, err)
 				}
@@ -37,7 +37,7 @@ func TestSemaphoresOfPlaybooks(t *testing.T) {
 			}
 			mustNot := func(build string, names ...string) {
 				t.Helper()
-				if _, err := take(build, names...); !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := take(100*time.Millisecond, build, names...); !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("%s has %v, or another error: %v", build, names, err)
 				}
 			}

@@ -85,11 +85,10 @@ func (b *between) vanish() {
 // says why.
 func TestNodesThatMisbehave(t *testing.T) {
 	w, ns := withNode(t, "controller")
-	w.x.Limits.Setup = 8 * time.Second
 	w.repo("org/app", map[string]string{
 		"run.yaml":  "- hosts: all\n  tasks:\n    - command: echo hello\n",
-		"slow.yaml": "- hosts: all\n  tasks:\n    - shell: 'echo begun; sleep 600'\n",
-		"run.sh":    "#!/bin/sh\necho hello\n", "slow.sh": "#!/bin/sh\necho begun\nsleep 600\n",
+		"slow.yaml": "- hosts: all\n  tasks:\n    - shell: 'echo begun; sleep 3600'\n",
+		"run.sh":    "#!/bin/sh\necho hello\n", "slow.sh": "#!/bin/sh\necho begun\nsleep 3600\n",
 	})
 	pub, _, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -104,11 +103,13 @@ func TestNodesThatMisbehave(t *testing.T) {
 		path   string
 		spoil  func(t *testing.T) *between
 		vanish bool
+		// setup bounds the gathering of facts; 0: with time for it.
+		setup  time.Duration
 		result pipeline.Result
 		detail string
 	}{
 		{name: "answers late", path: "run.yaml", spoil: func(t *testing.T) *between { return standBetween(t, w, 2*time.Second) }, result: pipeline.Success},
-		{name: "never answers", path: "run.yaml", spoil: func(t *testing.T) *between { return standBetween(t, w, time.Hour) }, detail: "Ansible setup timeout"},
+		{name: "never answers", path: "run.yaml", spoil: func(t *testing.T) *between { return standBetween(t, w, time.Hour) }, setup: 8 * time.Second, detail: "Ansible setup timeout"},
 		{name: "is not there", path: "run.yaml", spoil: func(t *testing.T) *between { b := standBetween(t, w, 0); b.vanish(); return nil }, detail: "Connection refused"},
 		{name: "is not there for a program", path: "run.sh", spoil: func(t *testing.T) *between { b := standBetween(t, w, 0); b.vanish(); return nil }, detail: "connection refused"},
 		{name: "vanishes", path: "slow.yaml", spoil: func(t *testing.T) *between { return standBetween(t, w, 0) }, vanish: true, detail: "unreachable"},
@@ -128,24 +129,20 @@ func TestNodesThatMisbehave(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w.t = t
+			if w.x.Limits.Setup = 10 * time.Minute; c.setup > 0 {
+				w.x.Limits.Setup = c.setup
+			}
 			b := c.spoil(t)
 			s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play(c.path)}; w.onNodes(ns, s) })
+			var end *pipeline.BuildEnded
+			var log string
+			var build sync.WaitGroup
+			build.Go(func() { end, log = w.build(s) })
 			if c.vanish {
-				go func() {
-					for range 400 {
-						time.Sleep(50 * time.Millisecond)
-						if r, err := w.x.Logs.Open(t.Context(), string(s.Build)); err == nil {
-							lines, _ := r.ReadLines(t.Context(), 0, 1e4)
-							r.Close()
-							if strings.Contains(strings.Join(lines, "\n"), "| begun") {
-								b.vanish()
-								return
-							}
-						}
-					}
-				}()
+				w.says(s, "| begun")
+				b.vanish()
 			}
-			end, log := w.build(s)
+			build.Wait()
 			if end.Result != c.result {
 				t.Errorf("result %q, want %q: %s\n%s", end.Result, c.result, end.Detail, log)
 			}

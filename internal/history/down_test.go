@@ -27,7 +27,7 @@ func TestTheDatabaseIsAwayWhileBuildsFinish(t *testing.T) {
 	}
 	w := wire.New(t, u.Host)
 	u.Host = w.Addr()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	db, err := history.Open(ctx, history.Config{URL: u.String(), Timeout: 2 * time.Second})
 	if err != nil {

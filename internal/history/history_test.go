@@ -19,6 +19,7 @@ import (
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/event"
+	"github.com/gozer-ci/gozer/internal/gatetest/port"
 	"github.com/gozer-ci/gozer/internal/history"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
@@ -93,7 +94,7 @@ func newServer(t *testing.T) *server {
 		}
 		uid, _ := strconv.Atoi(u.Uid)
 		gid, _ := strconv.Atoi(u.Gid)
-		for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		for d := dir; d != filepath.Clean(os.TempDir()) && d != "/"; d = filepath.Dir(d) {
 			if err := os.Chmod(d, 0o711); err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +111,7 @@ func newServer(t *testing.T) *server {
 	if out, err := run("initdb", "-D", data, "-U", "gozer", "-A", "trust", "--no-sync").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	port := freePort(t)
+	_, port, _ := net.SplitHostPort(port.Own(t))
 	s := &server{t: t, url: fmt.Sprintf("postgres://gozer@127.0.0.1:%s/postgres?sslmode=disable", port), addr: "127.0.0.1:" + port, make: func() *exec.Cmd {
 		return run("postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", dir)
 	}}
@@ -121,7 +122,7 @@ func newServer(t *testing.T) *server {
 
 func waitFor(t *testing.T, address, url string) {
 	t.Helper()
-	for range 200 {
+	for range 2400 {
 		if c, err := net.Dial("tcp", address); err == nil {
 			_ = c.Close()
 			if db, err := history.Open(t.Context(), history.Config{URL: url}); err == nil {
@@ -132,16 +133,6 @@ func waitFor(t *testing.T, address, url string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatalf("PostgreSQL at %s does not answer", address)
-}
-
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 var (

@@ -499,7 +499,7 @@ func TestSandbox(t *testing.T) {
 	b.want("r1", "small", "small")
 	wait := func(what string, done func() bool) {
 		t.Helper()
-		for range 1000 {
+		for range 6000 {
 			if done() {
 				return
 			}

@@ -1,8 +1,10 @@
 package sandbox
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -43,13 +45,13 @@ def tcp(port, timeout=None, family=socket.AF_INET, host="127.0.0.1"):
     return s.recv(5).decode()
 good, bad = int(sys.argv[1]), int(sys.argv[2])
 said("blocking", lambda: tcp(good))
-said("patient", lambda: tcp(good, 5))
+said("patient", lambda: tcp(good, 60))
 said("forbidden", lambda: tcp(bad))
-said("forbidden-patient", lambda: tcp(bad, 5))
-said("mapped", lambda: tcp(bad, 5, socket.AF_INET6, "::ffff:127.0.0.1"))
-said("anywhere", lambda: tcp(bad, 5, socket.AF_INET, "0.0.0.0"))
+said("forbidden-patient", lambda: tcp(bad, 60))
+said("mapped", lambda: tcp(bad, 60, socket.AF_INET6, "::ffff:127.0.0.1"))
+said("anywhere", lambda: tcp(bad, 60, socket.AF_INET, "0.0.0.0"))
 said("closed", lambda: tcp(1))
-said("metadata", lambda: tcp(80, 5, socket.AF_INET, "169.254.169.254"))
+said("metadata", lambda: tcp(80, 60, socket.AF_INET, "169.254.169.254"))
 def fast():
     s = socket.socket()
     s.sendto(b"x", 0x20000000, ("127.0.0.1", bad))
@@ -68,7 +70,7 @@ threading.Thread(target=serve, daemon=True).start()
 said("unix", lambda: unix("here"))
 said("unix-absolute", lambda: unix(os.path.abspath("here")))
 said("unix-missing", lambda: unix("/nowhere"))
-said("abstract", lambda: unix("\0gozer-guard-test"))
+said("abstract", lambda: unix("\0" + sys.argv[3]))
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 said("udp", lambda: (u.connect(("127.0.0.1", 9)), "yes")[1])
 print("flags", socket.socket().getblocking())
@@ -97,14 +99,15 @@ func greet(t *testing.T, network, address string) *net.TCPAddr {
 
 func TestConnectsAreGuarded(t *testing.T) {
 	good, bad := greet(t, "tcp", "127.0.0.1:0"), greet(t, "tcp", "127.0.0.1:0")
-	greet(t, "unix", "@gozer-guard-test")
+	abstract := fmt.Sprint("gozer-guard-test-", os.Getpid())
+	greet(t, "unix", "@"+abstract)
 	s, err := New(t.Context(), Config{Denied: Denied{Networks: Metadata, Services: []netip.AddrPort{bad.AddrPort()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
 	work := t.TempDir()
-	out, code := sh(t, s, Box{Home: work, Writable: []Bind{{Path: work}}}, "exec python3 -c '"+client+"' "+portOf(good)+" "+portOf(bad))
+	out, code := sh(t, s, Box{Home: work, Writable: []Bind{{Path: work}}}, "exec python3 -c '"+client+"' "+portOf(good)+" "+portOf(bad)+" "+abstract)
 	if code != 0 {
 		t.Fatalf("code %d:\n%s", code, out)
 	}

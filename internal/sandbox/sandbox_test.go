@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,7 @@ func open(t *testing.T) *Sandbox {
 func sh(t *testing.T, s *Sandbox, b Box, script string) (string, int) {
 	t.Helper()
 	var out bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	p, err := s.Start(ctx, b, Command{Args: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/usr/bin:/bin", "HOME=" + b.Home},
 		Stdout: &out, Stderr: &out})
@@ -100,6 +101,9 @@ func TestLimitsHold(t *testing.T) {
 
 func TestTheWholeTreeEnds(t *testing.T) {
 	s := open(t)
+	// Nobody else on this machine sleeps as long.
+	long := fmt.Sprint("sleep ", 1_000_000+os.Getpid())
+	mark := strings.ReplaceAll(long, " ", "\x00")
 	work := t.TempDir()
 	for name, end := range map[string]func(p *Process, cancel func()){
 		"kill":   func(p *Process, _ func()) { p.Kill() },
@@ -109,11 +113,11 @@ func TestTheWholeTreeEnds(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			p, err := s.Start(ctx, Box{Name: name, Home: work, Writable: []Bind{{Path: work}}, Limits: Limits{Processes: 50}},
-				Command{Args: []string{"/bin/sh", "-c", "setsid sleep 31415 & sleep 31415 & echo > started; wait"}, Env: []string{"PATH=/bin"}})
+				Command{Args: []string{"/bin/sh", "-c", "setsid " + long + " & " + long + " & echo > started; wait"}, Env: []string{"PATH=/bin"}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i := 0; i < 200; i++ {
+			for i := 0; i < 6000; i++ {
 				if _, err := os.Stat(filepath.Join(work, "started")); err == nil {
 					break
 				}
@@ -123,10 +127,10 @@ func TestTheWholeTreeEnds(t *testing.T) {
 			if code, err := p.Wait(); err != nil || code != -9 {
 				t.Errorf("code %d, %v", code, err)
 			}
-			for i := 0; i < 100 && len(running("sleep\x0031415")) > 0; i++ {
+			for i := 0; i < 3000 && len(running(mark)) > 0; i++ {
 				time.Sleep(10 * time.Millisecond)
 			}
-			if left := running("sleep\x0031415"); len(left) > 0 {
+			if left := running(mark); len(left) > 0 {
 				t.Errorf("left: %v", left)
 			}
 			_ = os.Remove(filepath.Join(work, "started"))

@@ -243,7 +243,7 @@ func startWith(t *testing.T, schedulers int, seen func(scheduler int, s kv.Store
 	group, ctx := errgroup.WithContext(ctx)
 	s := &system{gerrit: g, store: st, starts: make(chan *store.Task, 100)}
 	run := func(fn func(context.Context, *kv.Session, string) error, id string) {
-		ses, err := kv.NewSession(ctx, kv.SessionConfig{Store: m, TTL: 5 * time.Second})
+		ses, err := kv.NewSession(ctx, kv.SessionConfig{Store: m, TTL: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +312,7 @@ func (s *system) build(t *testing.T) (*store.Task, *pipeline.Start) {
 			t.Fatal(err)
 		}
 		return task, &b
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("no build was started")
 	}
 	return nil, nil
@@ -327,13 +327,13 @@ func end(t *testing.T, task *store.Task, b *pipeline.Start, r pipeline.Result) {
 
 func (s *system) eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 400 {
+	for range 2400 {
 		if ok() {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Fatalf("%s: not within 20 s; said so far: %q", what, s.messages())
+	t.Fatalf("%s: not within two minutes; said so far: %q", what, s.messages())
 }
 
 func approve(c *change.Change) event.Event {

@@ -37,7 +37,7 @@ func TestAPipelineOutlivesTroubleWithItsStore(t *testing.T) {
 		defer mu.Unlock()
 		trouble = f
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	st, err := store.Open(ctx, store.Config{KV: m})
 	if err != nil {
@@ -99,7 +99,7 @@ func TestAPipelineOutlivesTroubleWithItsStore(t *testing.T) {
 		}
 		time.Sleep(150 * time.Millisecond)
 		set(nil)
-		for end := time.Now().Add(30 * time.Second); items() != n; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); items() != n; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("after %q there are %d items, want %d", name, items(), n)
 			}

@@ -50,7 +50,7 @@ func TestPagesInABrowser(t *testing.T) {
 	if _, err := forge.Review(t.Context(), 1, "ben", local.Review{Message: "Looks right to me.", Votes: map[string]int{"Approved": 1}}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "browser/pages.mjs", chromium, w.http.URL, pictures)
 	cmd.Dir = source

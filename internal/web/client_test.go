@@ -44,7 +44,7 @@ func TestClientFollowsAndShows(t *testing.T) {
 	}
 
 	// A terminal is drawn again at every event, cut to its size.
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	screen := &frames{want: "! failing", found: cancel}
 	st.Items["i1"].Failing = []string{"at least one job failed"}

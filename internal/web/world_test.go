@@ -240,7 +240,7 @@ func (w *world) send(method, path, token, body string) (int, string) {
 // wait asks until a condition holds.
 func (w *world) wait(what string, ok func() bool) {
 	w.t.Helper()
-	for range 400 {
+	for range 6000 {
 		if ok() {
 			return
 		}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gozer-ci/gozer/internal/gatetest/port"
 )
 
 // TestTheStory is told in three runs over one folder: Ctrl-C in the middle of the gate, SIGKILL in the middle of the
@@ -21,23 +23,23 @@ func TestTheStory(t *testing.T) {
 	w := newWorkshop(t)
 	w.must(t, "ansible", "install")
 	data := filepath.Join(t.TempDir(), "demo")
-	args := []string{"demo", "--once", "--data", data, "--listen", freePort(t)}
+	args := []string{"demo", "--once", "--data", data, "--listen", port.Own(t)}
 
 	first := w.start(t, args...)
-	first.until(t, "3. Three changes", 3*time.Minute)
+	first.until(t, "3. Three changes", 10*time.Minute)
 	first.signal(t, syscall.SIGINT) // as a terminal does: to all of the group
-	if code := first.end(t, time.Minute); code != 0 {
+	if code := first.end(t, 5*time.Minute); code != 0 {
 		t.Errorf("interrupted, it ended with %d, want 0", code)
 	}
 	w.nothingLeft(t, data)
 
 	second := w.start(t, args...)
-	second.until(t, "success  infra-prod-base", 4*time.Minute)
+	second.until(t, "success  infra-prod-base", 10*time.Minute)
 	second.kill(t)
 	w.nothingLeft(t, data)
 
 	third := w.start(t, args...)
-	if code := third.end(t, 6*time.Minute); code != 0 {
+	if code := third.end(t, 15*time.Minute); code != 0 {
 		t.Fatalf("the third run ended with %d, want 0", code)
 	}
 	w.nothingLeft(t, data)
@@ -68,7 +70,7 @@ func TestTheStory(t *testing.T) {
 
 func TestWhereItCannotWork(t *testing.T) {
 	w := newWorkshop(t)
-	port := freePort(t)
+	free := port.Own(t)
 	taken := listen(t)
 	for _, c := range []struct {
 		name string
@@ -77,14 +79,14 @@ func TestWhereItCannotWork(t *testing.T) {
 		says []string
 	}{
 		{"a port that is taken", nil, []string{"demo", "--once", "--listen", taken}, []string{taken, "in use", "--listen"}},
-		{"no Ansible", []string{"GOZER_CACHE=" + t.TempDir()}, []string{"demo", "--once", "--listen", port}, []string{"gozer ansible install"}},
+		{"no Ansible", []string{"GOZER_CACHE=" + t.TempDir()}, []string{"demo", "--once", "--listen", free}, []string{"gozer ansible install"}},
 		{"no bubblewrap", []string{"PATH=" + w.path(t, "git", "ssh", "openssl", "python3", "sh"), "GOZER_CACHE=" + w.cacheWithAnsible(t)},
-			[]string{"demo", "--once", "--listen", port}, []string{"bubblewrap", "install"}},
+			[]string{"demo", "--once", "--listen", free}, []string{"bubblewrap", "install"}},
 		{"no git", []string{"PATH=" + w.path(t, "sh"), "GOZER_CACHE=" + w.cacheWithAnsible(t)},
-			[]string{"demo", "--once", "--listen", port}, []string{"git", "install git 2.38"}},
-		{"data of a newer version", nil, []string{"server", "--config", w.newerData(t, port)}, []string{"format 999", "start the newer gozer"}},
+			[]string{"demo", "--once", "--listen", free}, []string{"git", "install git 2.38"}},
+		{"data of a newer version", nil, []string{"server", "--config", w.newerData(t, free)}, []string{"format 999", "start the newer gozer"}},
 		{"a configuration that is not there", nil, []string{"server", "--config", "/nonexistent/gozer.yaml"}, []string{"/nonexistent/gozer.yaml"}},
-		{"a role that does not exist", nil, []string{"server", "--config", w.config(t, port), "--roles", "shedular"}, []string{"shedular", "scheduler"}},
+		{"a role that does not exist", nil, []string{"server", "--config", w.config(t, free), "--roles", "shedular"}, []string{"shedular", "scheduler"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := exec.Command(w.gozer, c.args...)

@@ -120,16 +120,6 @@ func listen(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	return s[strings.LastIndexByte(s, '\n')+1:]
@@ -235,7 +225,7 @@ func (r *run) end(t *testing.T, patience time.Duration) int {
 		_ = r.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines are in the output
 		select {
 		case <-done:
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 		}
 		_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
 		<-done
@@ -249,7 +239,7 @@ func (r *run) end(t *testing.T, patience time.Duration) int {
 func (w *workshop) nothingLeft(t *testing.T, dir string) {
 	t.Helper()
 	var left []string
-	for began := time.Now(); time.Since(began) < 15*time.Second; time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(50 * time.Millisecond) {
 		if left = append(children(), mounts(dir)...); len(left) == 0 {
 			return
 		}

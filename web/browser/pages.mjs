@@ -21,7 +21,7 @@ const browser = await chromium.launch({
 const problems = []
 async function open(options) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, ...options })
-  page.setDefaultTimeout(15000)
+  page.setDefaultTimeout(120000)
   page.on('pageerror', (e) => problems.push(`${page.url()}: ${e.message}`))
   page.on('console', (m) => m.type() === 'error' && !m.text().includes('404') && problems.push(`${page.url()}: ${m.text()}`))
   return page

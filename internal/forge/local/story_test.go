@@ -198,7 +198,7 @@ func (x *fixture) commitFile(file, text string, commit ...string) {
 func (x *fixture) refusedPush(args ...string) string {
 	x.t.Helper()
 	cmd := exec.Command("git", append([]string{"push"}, args...)...)
-	cmd.Dir = x.work
+	cmd.Dir, cmd.Env = x.work, append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0")
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		x.t.Errorf("git push %v went through:\n%s", args, out)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/kv/etcd"
@@ -27,7 +28,7 @@ func start(t testing.TB, c etcd.EmbedConfig) *etcd.Member {
 
 func dial(t testing.TB, m *etcd.Member) *etcd.Store {
 	t.Helper()
-	s, err := etcd.Dial(context.Background(), etcd.DialConfig{Endpoints: []string{m.ClientAddr()}})
+	s, err := etcd.Dial(context.Background(), etcd.DialConfig{Endpoints: []string{m.ClientAddr()}, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

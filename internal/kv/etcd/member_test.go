@@ -55,7 +55,7 @@ func TestRestart(t *testing.T) {
 	}
 	select {
 	case <-m.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("Done is open after Close")
 	}
 	m = start(t, etcd.EmbedConfig{Dir: dir})
@@ -72,11 +72,12 @@ func TestRestart(t *testing.T) {
 func TestFolderInUse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "etcd")
 	m := start(t, etcd.EmbedConfig{Dir: dir})
-	began := time.Now()
-	_, err := etcd.Start(t.Context(), etcd.EmbedConfig{Dir: dir})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := etcd.Start(ctx, etcd.EmbedConfig{Dir: dir})
 	wantErr(t, err, "in use by process "+fmt.Sprint(os.Getpid()), dir)
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("it took %v to say so", took)
+	if ctx.Err() != nil {
+		t.Error("it waited for the folder")
 	}
 	put(t, m.Store(), "a", "1") // the first one is not disturbed
 	if _, err := etcd.Start(t.Context(), etcd.EmbedConfig{}); err == nil {

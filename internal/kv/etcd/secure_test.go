@@ -18,6 +18,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gozer-ci/gozer/internal/gatetest/port"
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/kv/etcd"
 )
@@ -102,10 +103,10 @@ func (a *authority) client(f *etcd.TLSFiles) *tls.Config {
 // said at the first contact, and nothing hangs.
 func TestCertificatesAndPasswords(t *testing.T) {
 	a := newAuthority(t)
-	m := start(t, etcd.EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), ClientAddr: freeAddr(t), ClientTLS: a.files("server")})
+	m := start(t, etcd.EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), ClientAddr: port.Own(t), ClientTLS: a.files("server")})
 	own := a.client(a.files("client"))
 	ends := []string{"https://" + m.ClientAddr()}
-	root, err := clientv3.New(clientv3.Config{Endpoints: ends, TLS: own, DialTimeout: 5 * time.Second})
+	root, err := clientv3.New(clientv3.Config{Endpoints: ends, TLS: own, DialTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestCertificatesAndPasswords(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := etcd.Dial(ctx, etcd.DialConfig{Endpoints: ends, TLS: own, Username: "gozer", Password: "right"})
+	s, err := etcd.Dial(ctx, etcd.DialConfig{Endpoints: ends, TLS: own, Username: "gozer", Password: "right", Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,22 +146,26 @@ func TestCertificatesAndPasswords(t *testing.T) {
 	}
 	strange := newAuthority(t)
 	for name, c := range map[string]struct {
-		config etcd.DialConfig
-		words  []string
+		config   etcd.DialConfig
+		words    []string
+		answered bool
 	}{
-		"wrong password":     {etcd.DialConfig{TLS: own, Username: "gozer", Password: "wrong"}, []string{"password"}},
-		"no certificate":     {etcd.DialConfig{TLS: a.client(nil), Username: "gozer", Password: "right"}, []string{"certificate"}},
-		"another authority":  {etcd.DialConfig{TLS: strange.client(nil), Username: "gozer", Password: "right"}, nil},
-		"no TLS at all":      {etcd.DialConfig{Username: "gozer", Password: "right"}, nil},
-		"nobody listens":     {etcd.DialConfig{Endpoints: []string{freeAddr(t)}}, []string{"nobody listens"}},
-		"no password at all": {etcd.DialConfig{TLS: own}, []string{"without a user", "permission"}},
+		"wrong password":     {etcd.DialConfig{TLS: own, Username: "gozer", Password: "wrong"}, []string{"password"}, true},
+		"no certificate":     {etcd.DialConfig{TLS: a.client(nil), Username: "gozer", Password: "right"}, []string{"certificate"}, false},
+		"another authority":  {etcd.DialConfig{TLS: strange.client(nil), Username: "gozer", Password: "right"}, nil, false},
+		"no TLS at all":      {etcd.DialConfig{Username: "gozer", Password: "right"}, nil, false},
+		"nobody listens":     {etcd.DialConfig{Endpoints: []string{port.Own(t)}}, []string{"nobody listens"}, false},
+		"no password at all": {etcd.DialConfig{TLS: own}, []string{"without a user", "permission"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.config.Endpoints == nil {
 				c.config.Endpoints = ends
 			}
-			c.config.Timeout = time.Second
-			ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+			// Only who is let in, or told why not, gets an answer: there is time for it.
+			if c.config.Timeout = time.Second; c.answered {
+				c.config.Timeout = time.Minute
+			}
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 			defer cancel()
 			s, err := etcd.Dial(ctx, c.config)
 			if err == nil {

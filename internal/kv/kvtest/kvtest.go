@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long something may take that should come at once, on a busy machine.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Run holds a kind of store to the promises of package kv. newStore makes an empty one for each
 // test, and cleans up after it.

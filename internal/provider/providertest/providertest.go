@@ -46,7 +46,7 @@ func Run(t *testing.T, c Config) {
 		{"UnknownInstance", unknownInstance},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			t.Cleanup(cancel)
 			s := &suite{Config: c, ctx: ctx, p: c.New(t)}
 			t.Cleanup(func() { s.deleteAll(t) })
@@ -76,7 +76,7 @@ func (s *suite) create(t *testing.T, id string) *provider.Instance {
 
 // deleteAll leaves nothing behind, so that providers may share what they stand on.
 func (s *suite) deleteAll(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	all, err := s.p.List(ctx)
 	if err != nil {

@@ -56,20 +56,21 @@ try:
             c.sendall(sys.argv[5].encode())
             c.close()
     if int(port) % 2:
-        s.settimeout(5) # which makes it one that does not block
+        s.settimeout(60) # which makes it one that does not block
     s.connect(at)
     print(s.recv(50).decode())
 except OSError as e:
     print(errno.errorcode.get(e.errno, e))
 EOF
-serve() { python3 /tmp/net.py serve "$@" > /tmp/served 2>&1 & for i in $(seq 100); do grep -q . /tmp/served && break; sleep 0.05; done; cat /tmp/served; : > /tmp/served; }
+serve() { python3 /tmp/net.py serve "$@" > /tmp/served 2>&1 & for i in $(seq 2400); do grep -q . /tmp/served && break; sleep 0.05; done; cat /tmp/served; : > /tmp/served; }
 ask() { python3 /tmp/net.py ask "$@"; }
 `
 
 func TestNodesHaveNetworksOfTheirOwn(t *testing.T) {
 	here, everywhere, six := greet(t, "tcp", "127.0.0.1:0"), greet(t, "tcp", "0.0.0.0:0"), greet(t, "tcp", "[::1]:0")
 	proxy := greet(t, "tcp", "127.0.0.1:0")
-	greet(t, "unix", "@gozer-node-test")
+	abstract := fmt.Sprint("gozer-node-test-", os.Getpid())
+	greet(t, "unix", "@"+abstract)
 	own := "192.0.2.1"
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -98,7 +99,7 @@ func TestNodesHaveNetworksOfTheirOwn(t *testing.T) {
 		fmt.Sprint("INET6 ::ffff:127.0.0.1 ", here):            "ECONNREFUSED",
 		fmt.Sprint("INET 127.0.0.1 ", proxy):                   "the host",
 		"INET 169.254.169.254 80":                              "EACCES",
-		"UNIX gozer-node-test 0":                               "ECONNREFUSED",
+		"UNIX " + abstract + " 0":                              "ECONNREFUSED",
 		fmt.Sprint("INET ", b.Access.Host, " ", b.Access.Port): "SSH-2.0-Gozer",
 	} {
 		if got := mustRun(t, inA, say+"ask "+to); strings.TrimSpace(got) != want {
@@ -141,13 +142,13 @@ func TestNodesHaveNetworksOfTheirOwn(t *testing.T) {
 	if err := s.Start(say + "serve INET 0.0.0.0 8110 from-b\nserve INET6 :: 8110 none only6\nwait"); err != nil {
 		t.Fatal(err)
 	}
-	got := mustRun(t, inA, say+"for i in $(seq 50); do x=$(ask INET "+b.Access.Host+" 8110); [ \"$x\" = from-b ] && break; sleep 0.1; done; echo $x\nserve INET "+b.Access.Host+" 8111 me")
+	got := mustRun(t, inA, say+"for i in $(seq 600); do x=$(ask INET "+b.Access.Host+" 8110); [ \"$x\" = from-b ] && break; sleep 0.1; done; echo $x\nserve INET "+b.Access.Host+" 8111 me")
 	if got != "from-b\nEADDRNOTAVAIL" {
 		t.Errorf("a asks b: %q", got)
 	}
 	// One that listens for a single connection may be gone before anybody looks again.
 	if got := mustRun(t, inA, "for i in $(seq 30); do (python3 -c 'import socket; s = socket.create_server((\"\", 8120)); c, _ = s.accept(); s.close(); c.sendall(b\"x\")' &)\n"+
-		"python3 -c 'import socket, time\nfor i in range(200):\n  try: print(socket.create_connection((\"localhost\", 8120)).recv(1).decode(), end=\"\"); break\n  except ConnectionRefusedError: time.sleep(0.02)'; done"); got != strings.Repeat("x", 30) {
+		"python3 -c 'import socket, time\nfor i in range(6000):\n  try: print(socket.create_connection((\"localhost\", 8120)).recv(1).decode(), end=\"\"); break\n  except ConnectionRefusedError: time.sleep(0.02)'; done"); got != strings.Repeat("x", 30) {
 		t.Errorf("of services for one connection: %q", got)
 	}
 	c, err := net.Dial("tcp", net.JoinHostPort(b.Access.Host, "8110"))

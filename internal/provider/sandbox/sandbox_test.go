@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -86,7 +87,7 @@ func dial(t *testing.T, a node.Access, user string, signer gossh.Signer) *gossh.
 	c, err := gossh.Dial("tcp", net.JoinHostPort(a.Host, strconv.Itoa(a.Port)), &gossh.ClientConfig{
 		User: user, Auth: []gossh.AuthMethod{gossh.PublicKeys(signer)},
 		HostKeyCallback: gossh.InsecureIgnoreHostKey(), // knock.SSH is what looks at it
-		Timeout:         10 * time.Second,
+		Timeout:         2 * time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +184,7 @@ func TestNodesKnowEachOther(t *testing.T) {
 	onG := dial(t, g.Access, "zuul", signer)
 	mustRun(t, onG, `cd /srv && echo served > page && (setsid python3 -m http.server 8080 --bind gitea01 >/dev/null 2>&1 &)`)
 	got := mustRun(t, dial(t, a.Access, "zuul", signer),
-		`for i in $(seq 100); do python3 -c 'import urllib.request as u; print(u.urlopen("http://gitea01:8080/page").read().decode())' 2>/dev/null && exit; sleep 0.05; done; exit 1`)
+		`for i in $(seq 600); do python3 -c 'import urllib.request as u; print(u.urlopen("http://gitea01:8080/page").read().decode())' 2>/dev/null && exit; sleep 0.05; done; exit 1`)
 	if got != "served" {
 		t.Errorf("a node reads %q from a service of a host", got)
 	}
@@ -230,7 +231,7 @@ func TestHostsSurviveRestarts(t *testing.T) {
 	}
 	ssh = dial(t, after.Access, "root", signer)
 	got := mustRun(t, ssh, `cat /srv/file; ls /run/stale 2>/dev/null; id -un gitea
-		for i in $(seq 100); do [ -s /run/service.pid ] && kill -0 $(cat /run/service.pid) && echo running && exit; sleep 0.05; done`)
+		for i in $(seq 2400); do [ -s /run/service.pid ] && kill -0 $(cat /run/service.pid) && echo running && exit; sleep 0.05; done`)
 	if got != "kept\ngitea\nrunning" {
 		t.Errorf("after a restart the host says %q", got)
 	}
@@ -272,7 +273,7 @@ func launchAndWait(folder string) {
 	}
 	i, _ := p.Describe(context.Background(), "one")
 	fmt.Println(i.Host, i.Port)
-	time.Sleep(time.Minute)
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the test is gone
 	os.Exit(1)
 }
 
@@ -281,6 +282,11 @@ func TestNothingIsLeftOfAKilledLauncher(t *testing.T) {
 	folder := t.TempDir()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "GOZER_TEST_LAUNCHER="+folder, "GOZER_TEST_KEY="+key)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +304,7 @@ func TestNothingIsLeftOfAKilledLauncher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 100 {
+	for range 3000 {
 		if len(processesOf(folder)) == 0 {
 			break
 		}
@@ -402,7 +408,7 @@ func TestOrdinaryUser(t *testing.T) {
 	program := filepath.Join(dir, "test")
 	b, err := os.ReadFile(os.Args[0])
 	if err == nil {
-		err = errors.Join(os.WriteFile(program, b, 0o755), os.Mkdir(dir+"/tmp", 0o777), os.Chmod(dir, 0o755), os.Chmod(dir+"/tmp", 0o777))
+		err = errors.Join(os.WriteFile(program, b, 0o755), os.Mkdir(dir+"/tmp", 0o777), os.Chmod(dir, 0o755), os.Chmod(dir+"/tmp", 0o777), os.Chmod(program, 0o755))
 	}
 	if err != nil {
 		t.Fatal(err)

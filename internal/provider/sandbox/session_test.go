@@ -34,17 +34,13 @@ func TestSessions(t *testing.T) {
 		{name: "/usr/local is its own", command: "echo echo mine > /usr/local/bin/x; chmod +x /usr/local/bin/x; x", wantOut: "mine\n"},
 		{name: "kernel settings are not writable", command: "v=$(cat /proc/sys/vm/swappiness); (echo $v > /proc/sys/vm/swappiness) 2>/dev/null", wantCode: 1},
 		{name: "nothing inherited but the three", command: "ls /proc/self/fd | wc -w", wantOut: "4\n"}, // and the listing itself
-		{name: "a daemon that keeps the output open", command: "sleep 30 & echo done", wantOut: "done\n"},
+		{name: "a daemon that keeps the output open", command: "sleep 3600 & echo done", wantOut: "done\n"},
 		{name: "certificates", command: "test -s /etc/ssl/certs/ca-certificates.crt"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			start := time.Now()
 			out, errs, code := run(t, ssh, c.command, c.stdin)
 			if out != c.wantOut || errs != c.wantErr || code != c.wantCode {
 				t.Errorf("%s:\n got %q, %q, exit status %d\nwant %q, %q, exit status %d", c.command, out, errs, code, c.wantOut, c.wantErr, c.wantCode)
-			}
-			if time.Since(start) > 15*time.Second {
-				t.Errorf("it took %v", time.Since(start))
 			}
 		})
 	}
@@ -101,7 +97,7 @@ func TestSessionsPerConnectionAreBounded(t *testing.T) {
 		t.Errorf("one more: %v", err)
 	}
 	_ = open[0].Close()
-	for range 100 { // the server hears of it a moment later
+	for range 6000 { // the server hears of it a moment later
 		if s, err := ssh.NewSession(); err == nil {
 			open[0] = s
 			return
@@ -133,7 +129,7 @@ func TestTerminal(t *testing.T) {
 	if err := s.WindowChange(40, 120); err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.WriteString(in, "tty; echo term=$TERM; for i in $(seq 100); do [ \"$(stty size)\" = '40 120' ] && echo resized && break; sleep 0.05; done; exit 3\n")
+	_, _ = io.WriteString(in, "tty; echo term=$TERM; for i in $(seq 2400); do [ \"$(stty size)\" = '40 120' ] && echo resized && break; sleep 0.05; done; exit 3\n")
 	err = s.Wait()
 	if code, ok := err.(*gossh.ExitError); !ok || code.ExitStatus() != 3 {
 		t.Errorf("the shell ended with %v", err)
@@ -187,7 +183,9 @@ func TestHangUp(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = s.Start("setsid sleep 1001 >/dev/null 2>&1 </dev/null & nohup sleep 1002 >/dev/null 2>&1 </dev/null & sleep 1003 & sleep 0.3; echo ready; sleep 1004")
+			err = s.Start(`setsid sleep 1001 >/dev/null 2>&1 </dev/null & nohup sleep 1002 >/dev/null 2>&1 </dev/null & sleep 1003 &
+				for i in $(seq 2400); do [ $(pgrep -c -f -x 'sleep 100[123]') = 3 ] && break; sleep 0.05; done
+				echo ready; sleep 1004`)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +197,7 @@ func TestHangUp(t *testing.T) {
 			} else {
 				_ = s.Close()
 			}
-			got := mustRun(t, watch, `for i in $(seq 100); do pgrep -f 'sleep 100[34]' >/dev/null || break; sleep 0.05; done
+			got := mustRun(t, watch, `for i in $(seq 2400); do pgrep -f 'sleep 100[34]' >/dev/null || break; sleep 0.05; done
 				pgrep -x -a sleep | sort -k3 | while read pid name arg; do echo $arg; done; pkill -x sleep`)
 			if got != "1001\n1002" {
 				t.Errorf("after the end of the %s these go on: %q", how, got)
