@@ -82,8 +82,9 @@ class Reader(Inventories):
              external=[] if request.get("outer") else sorted(set(EXTERNAL)), ok=ok, **self.whose())
 
     def whose(self):
-        """Whether what is being read runs on a bastion, by which host's Ansible; outer: it is what runs that."""
-        return {key: self.request[key] for key in ("inner", "outer", "controller") if self.request.get(key)}
+        """Whether what is being read runs on a bastion, by which host's Ansible; outer: it is what runs that; aimed: on
+        the hosts of the repository, for sure."""
+        return {key: self.request[key] for key in ("inner", "outer", "controller", "aimed") if self.request.get(key)}
 
     def limit_hosts(self, pattern):
         try:
@@ -106,7 +107,7 @@ class Reader(Inventories):
         if pos:
             READS.add(pos[0], "play")
         hosts = self.hosts(play)
-        emit("play", playbook=self.request["id"], name=play.get_name(), pattern=str(data.get("hosts", "")),
+        emit("play", playbook=self.request["id"], **self.whose(), name=play.get_name(), pattern=str(data.get("hosts", "")),
              hosts=[h.name for h in hosts], file=relative(pos[0]) if pos else "", line=pos[1] if pos else 0)
         self.note(play.hosts)
         for item in play.get_vars().values():

@@ -4,7 +4,10 @@ import os
 import re
 import shlex
 
-from says import ROOT
+from ansible import constants as C
+
+from render import GAP
+from says import REQUEST, ROOT
 
 # Options of ansible-playbook that take a value; those that say what is run are kept.
 TAKES = {"-i", "--inventory", "-e", "--extra-vars", "-l", "--limit", "-t", "--tags", "--skip-tags", "-f", "--forks", "-u", "--user", "-c", "--connection",
@@ -23,8 +26,8 @@ def runs(rendered, args, request, hosts):
     """Requests for the playbooks that a command names, with its limits, tags and variables."""
     text = args.get("_raw_params") or args.get("cmd") or args.get("argv") or ""
     if isinstance(text, dict):
-        text = text.get("partial") or ""
-    words = [str(w.get("partial", "") if isinstance(w, dict) else w) for w in text] if isinstance(text, list) else split(str(text))
+        text = (text.get("partial") or "").replace(GAP, "")
+    words = [str(w.get("partial", "").replace(GAP, "") if isinstance(w, dict) else w) for w in text] if isinstance(text, list) else split(str(text))
     out = []
     for at, word in enumerate(words):
         if os.path.basename(word) != "ansible-playbook":
@@ -43,8 +46,18 @@ def runs(rendered, args, request, hosts):
                 sources = [s for s in (in_repository(i, folder, any_file=True) for i in options.get("inventory", [])) if s]
                 if not sources and request.get("inventory"):
                     sources = request["inventory"]
+                where |= {"aimed": True} if request.get("aimed") or aimed(sources, args, text) else {}
                 out.append({"id": request["id"], "path": path, **where, **options, "inventory": sources})
     return out
+
+
+def aimed(sources, args, text):
+    """Whether a call says that it works on the hosts of the repository's inventory, wherever it is made from: it names
+    one, or is made in the checkout, whose configuration does. Tests have an inventory of their own."""
+    if sources:
+        return not any(re.match(r"tests?$|molecule$", part) for s in sources for part in s.split("/"))
+    there = args.get("chdir") or re.search(r"\bcd\s", str(text))
+    return bool(there and REQUEST.get("config") and C.DEFAULT_HOST_LIST != ["/etc/ansible/hosts"])
 
 
 def split(text):

@@ -16,6 +16,8 @@ from versions import Encrypted, looped, template, template_text
 
 MAX_ITEMS = 100
 LONG = 2000
+# Stands in a text for what only a run knows.
+GAP = "\ufffd"
 # Names that only a run knows.
 FACTS = {"ansible_facts", "ansible_local", "ansible_env", "ansible_date_time"}
 SAYS_WHERE = {"KUBECONFIG", "K8S_AUTH_KUBECONFIG", "K8S_AUTH_CONTEXT", "K8S_AUTH_HOST", "HELM_KUBECONTEXT", "OS_CLOUD", "DOCKER_HOST"}
@@ -130,7 +132,10 @@ class Renderer:
                 out["loop"] = {"unknown": str(items) or type(items).__name__, "raw": str(task.loop)}
                 yield out
             return
-        for item in items[:MAX_ITEMS]:
+        index = task.loop_control.index_var if task.loop_control else None
+        for number, item in enumerate(items[:MAX_ITEMS]):
+            if index:
+                variables[index] = number
             for out in self.once(task, state, templar, {**variables, var: item}):
                 out["item"] = {var: item}
                 yield out
@@ -232,14 +237,14 @@ class Renderer:
             return {"unknown": first_line(e), "raw": str(raw), "partial": self.partial(raw, templar, variables, state)}
 
     def partial(self, raw, templar, variables, state):
-        """A text of which the expressions that can be rendered are: the others are left out."""
+        """A text of which the expressions that can be rendered are: there is a gap for each of the others."""
         def one(match):
             if self.late(self.names.of(match[0])[0], variables, state):
-                return ""
+                return GAP
             try:
                 return str(template(templar, match[0]))
             except Exception:
-                return ""
+                return GAP
         return re.sub(r"\{\{.*?\}\}", one, raw, flags=re.S)
 
     # Files that tasks send.
@@ -274,6 +279,8 @@ class Renderer:
                     for base, _, inner in os.walk(path):
                         for n in inner:
                             READS.add(os.path.join(base, n), folder)
+        if short == "script" and sent:
+            out["script"] = self.text(sent[0][1], False, templar)[0][:LONG * 10]
         if sent:
             out["sources"] = sorted({relative(p) for _, p in sent})
         if lookups:

@@ -120,6 +120,7 @@ func (b *builder) task(t *Task) {
 				b.add(Access{Resource: Resource{Service, h, "ansible"}, Verb: Write, Task: t, Weak: true})
 			}
 		}
+		b.owners(t, hosts)
 		for _, h := range hosts {
 			b.contents(t, h)
 		}
@@ -183,7 +184,10 @@ func zoneOf(file string) string {
 }
 
 // brings has packages that bring what goes by another name.
-var brings = map[string]string{"docker-ce": "docker", "docker.io": "docker", "docker-engine": "docker", "moby-engine": "docker", "ansible-core": "ansible"}
+var brings = map[string]string{"docker-ce": "docker", "docker.io": "docker", "docker-engine": "docker", "moby-engine": "docker", "ansible-core": "ansible",
+	"openssh-server": "ssh", "mariadb-server": "mariadb", "mysql-server": "mysql", "bind": "named", "bind9": "named", "ntpsec": "ntp", "isc-dhcp-server": "dhcpd"}
+
+var versioned = regexp.MustCompile(`^(postgresql|mariadb-server|mysql-server|php\d?)-\d[\d.]*$`)
 
 func packages(t *Task) []string {
 	if s, _ := t.Args["state"].(string); s == "absent" || s == "removed" {
@@ -195,6 +199,9 @@ func packages(t *Task) []string {
 			for one := range strings.SplitSeq(n, ",") {
 				one, _, _ = strings.Cut(strings.TrimSpace(one), "=")
 				one = strings.TrimRight(one, "<>~!")
+				if m := versioned.FindStringSubmatch(one); m != nil {
+					one = m[1]
+				}
 				one = cmp.Or(brings[one], one)
 				if one != "" && !strings.ContainsAny(one, "/ ") {
 					out = append(out, one)

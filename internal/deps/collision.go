@@ -10,15 +10,17 @@ import (
 // collisions are mutexes that the pipeline does not keep: neither by order nor by a semaphore for one. Those at the
 // package manager, or the firewall, of the same hosts are one finding for all their jobs; but for what is waived.
 func (a *Analysis) collisions(p *Pipeline, today string) []Finding {
-	var out, locks []Finding
+	var out, locks, reboots []Finding
 	for _, f := range a.colliding(p) {
 		if f.Rule == "R5" && a.waiver(f, today) == nil {
 			locks = append(locks, f)
+		} else if f.Rule == "R16" && a.waiver(f, today) == nil {
+			reboots = append(reboots, f)
 		} else {
 			out = append(out, f)
 		}
 	}
-	return append(out, a.byHosts(p, locks)...)
+	return slices.Concat(out, a.byHosts(p, locks), a.outagesOf(p, reboots))
 }
 
 // colliding has one finding for each pair.

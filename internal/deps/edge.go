@@ -57,6 +57,8 @@ type Edge struct {
 	At   [2]Place `json:"at"`
 	// Hosts are all hosts on which it holds; Resource has the first.
 	Hosts []string `json:"hosts,omitempty"`
+	// By is the job that does the harm, where a mutex has one: the one that reboots.
+	By string `json:"by,omitempty"`
 }
 
 // Enforced: the edge is sure enough to be acted on.

@@ -181,7 +181,7 @@ func (a *Analysis) missing(p *Pipeline) []Finding {
 	var out []Finding
 	for _, pair := range a.pairs(p, Order) {
 		e := pair[0]
-		if p.Before(e.First, e.Then) || slices.Contains(setup, e.Then) {
+		if p.Before(e.First, e.Then) || slices.Contains(setup, e.Then) || a.outweighed(e) {
 			continue
 		}
 		f := Finding{Rule: e.Rule, Level: levelOf(e), Severity: e.Severity, Confidence: e.Confidence, Pipelines: []string{p.Name},
@@ -194,6 +194,13 @@ func (a *Analysis) missing(p *Pipeline) []Finding {
 		out = append(out, f)
 	}
 	return out
+}
+
+// outweighed reports whether a surer edge leads the other way: not both can be declared, and a cycle is told of.
+func (a *Analysis) outweighed(e Edge) bool {
+	return slices.ContainsFunc(a.Edges, func(o Edge) bool {
+		return o.Kind == Order && o.First == e.Then && o.Then == e.First && o.Enforced() && compareEdges(o, e) < 0
+	})
 }
 
 // pairs groups the edges of a kind between the jobs of a pipeline, by jobs; the surest of each first.

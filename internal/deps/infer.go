@@ -3,6 +3,7 @@ package deps
 import (
 	"cmp"
 	"fmt"
+	neturl "net/url"
 	"path"
 	"slices"
 	"strings"
@@ -77,6 +78,7 @@ func (a *Analysis) infer() {
 	a.samePlaybook()
 	a.external()
 	a.byNaming()
+	a.outages()
 	a.secrets()
 	a.reasons()
 	a.Edges = strongest(a.Edges)
@@ -202,6 +204,9 @@ func (a *Analysis) reads(m meeting, format string) {
 		// A unit names its program; nobody needs that before somebody starts it.
 		severity, conf = Freshness, Low
 	}
+	if y.Task.Tolerant && y.Task.Handler {
+		conf = Low
+	}
 	if severity == Freshness && conf == High && (y.Verb == Test || x.Verb == Edit) {
 		// It may do without: the file is there without the line, or it only looks whether it is.
 		conf = Medium
@@ -235,8 +240,18 @@ func (a *Analysis) starts(job, host string) bool {
 	})
 }
 
+// startsThere reports whether a job starts anything on one of a task's hosts.
+func (a *Analysis) startsThere(job string, t *Task) bool {
+	b := &builder{Analysis: a, job: a.Job(job)}
+	hosts, _ := b.where(t)
+	return slices.ContainsFunc(hosts, func(h string) bool { return a.starts(job, h) })
+}
+
 // resolves reports whether what is written into /etc/hosts has the host of a URL.
 func resolves(x Access, url string) bool {
+	if u, err := neturl.Parse(url); err == nil && itself(u.Hostname()) {
+		return false // that is known without the file
+	}
 	return slices.ContainsFunc(x.Task.Contents, func(c Content) bool {
 		return slices.ContainsFunc(c.Names, func(n string) bool {
 			return strings.Contains(url, "//"+n+":") || strings.Contains(url, "//"+n+"/") || strings.HasSuffix(url, "//"+n)
@@ -288,7 +303,11 @@ func (a *Analysis) services(m meeting) {
 	case x.Verb == Write && y.Verb == Restart && !a.written[m.b][x.Resource]:
 		a.order("R3", restarts(x, y), Outage, m, "%s restarts %s, which %s sets up", m.b, x.Resource, m.a)
 	case x.Verb == Write && y.Verb == Use && !a.written[m.b][x.Resource]:
-		a.order("R9", Medium, Bootstrap, m, "%s sets up %s, which %s uses", m.a, x.Resource, m.b)
+		conf := Medium
+		if y.Task.Tolerant || y.Task.Handler {
+			conf = Low // it does without, or acts only where something has changed that was there before
+		}
+		a.order("R9", conf, need(y), m, "%s sets up %s, which %s uses", m.a, x.Resource, m.b)
 	case x.Verb == Write && y.Verb == Write && m.a < m.b && (!x.Weak || !y.Weak):
 		conf := Medium
 		if same(x.Task, y.Task) {
@@ -350,24 +369,20 @@ func waits(t *Task) bool {
 	return false
 }
 
-// accounts is R7.
-func (a *Analysis) accounts(m meeting) {
-	if m.a < m.b {
-		a.mutex("R7", Low, Torn, m, "both manage %s", m.x.Resource)
-	}
-}
-
 // databases is R1 for a database: whoever works in it comes after the one that makes it.
 func (a *Analysis) databases(m meeting) {
 	x, y := m.x, m.y
 	if x.Verb != Write || absent(x.Task) || y.Verb == Write || slices.ContainsFunc(a.access[m.b], func(o Access) bool { return o.Verb == Write && o.Resource == y.Resource }) {
 		return
 	}
-	text := "%s makes %s, which %s uses"
+	text, conf, severity := "%s makes %s, which %s uses", certain(High, x, y), need(y)
 	if y.Named {
 		text = "%s makes %s, which %s names"
+		if !a.startsThere(m.b, y.Task) {
+			conf, severity = Low, Freshness // whoever starts what reads the file needs it
+		}
 	}
-	a.order("R1", certain(High, x, y), need(y), m, text, m.a, x.Resource, m.b)
+	a.order("R1", conf, severity, m, text, m.a, x.Resource, m.b)
 }
 
 // remote is R1 and R4 for secrets and objects of a cloud.

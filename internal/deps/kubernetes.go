@@ -1,6 +1,10 @@
 package deps
 
-import "strings"
+import (
+	"path"
+	"slices"
+	"strings"
+)
 
 // kubernetes is R6 (one object), R6b (a namespace and what is in it) and R14 (an admission controller).
 func (a *Analysis) kubernetes(m meeting) {
@@ -10,8 +14,11 @@ func (a *Analysis) kubernetes(m meeting) {
 		return
 	}
 	best := High
-	if cx == "@" {
+	if strings.HasSuffix(cx, "@") {
 		best = Medium // which cluster is not said: that of secrets, which may be others for each job
+		if a.elsewhere(m.a, m.b) {
+			return
+		}
 	}
 	switch {
 	case m.x.Resource == m.y.Resource && m.y.Verb == Read:
@@ -33,6 +40,26 @@ func (a *Analysis) kubernetes(m meeting) {
 	case strings.HasSuffix(kx, "WebhookConfiguration") && !strings.HasSuffix(ky, "WebhookConfiguration") && m.y.Verb != Read:
 		a.order("R14", Low, Bootstrap, m, "%s sets up an admission controller that may have to accept %s of %s", m.a, m.y.Resource, m.b)
 	}
+}
+
+// elsewhere reports whether two jobs are told to work in different places: a variable that both have is another for each,
+// and does not only name what they run.
+func (a *Analysis) elsewhere(x, y string) bool {
+	one, other := a.Job(x), a.Job(y)
+	for name, value := range one.Vars {
+		if there, ok := other.Vars[name]; ok && there != value && !one.runs(value) && !other.runs(there) {
+			return true
+		}
+	}
+	return false
+}
+
+// runs reports whether a variable's value names a playbook of the job.
+func (j *Job) runs(value string) bool {
+	word := strings.Trim(value, `"`)
+	return slices.ContainsFunc(j.Playbooks, func(p string) bool {
+		return word == p || strings.HasSuffix(p, "/"+word) || strings.TrimSuffix(path.Base(p), path.Ext(p)) == path.Base(word)
+	})
 }
 
 // object takes the name of a Kubernetes resource apart.

@@ -10,9 +10,11 @@ import (
 // says so.
 func (a *Analysis) softNowhere(p *Pipeline) []Finding {
 	var out []Finding
+	setup := a.Setup()
 	for _, m := range p.Members {
 		for _, d := range m.After {
-			if d.Soft && p.Member(d.Job) == nil {
+			// That a set-up job is absent is told by itself.
+			if d.Soft && p.Member(d.Job) == nil && !slices.Contains(setup, d.Job) {
 				out = append(out, Finding{Rule: "L4", Level: LevelWarning, Severity: Freshness, Confidence: High, Pipelines: []string{p.Name},
 					Jobs: []string{d.Job, m.Job}, At: m.At,
 					Text: fmt.Sprintf("%s depends softly on %s, which is never in the pipeline %s: the dependency does nothing", m.Job, d.Job, p.Name),
@@ -47,7 +49,7 @@ func (a *Analysis) setup(pipelines []string) []Finding {
 				if len(users) > 0 {
 					out = append(out, Finding{Rule: "L5", Level: level, Severity: Freshness, Confidence: conf, Pipelines: []string{p.Name},
 						Jobs: append([]string{s}, users...), At: p.Members[0].At,
-						Text: fmt.Sprintf("the set-up job %s is not in the pipeline %s: %s work with what an earlier run left", s, p.Name, list(users)),
+						Text: fmt.Sprintf("the set-up job %s is not in the pipeline %s: what an earlier run left is used by %s", s, p.Name, list(users)),
 						Fix:  fmt.Sprintf("add %s to the pipeline, and let the others depend on it", s)})
 				}
 				continue
@@ -78,10 +80,14 @@ func (a *Analysis) softSetup(p *Pipeline, setup, job string) []Finding {
 	if p.path(setup, job, map[string]bool{}, func(d Dependency) bool { return !d.Soft }) {
 		return nil
 	}
+	direct := slices.ContainsFunc(m.After, func(d Dependency) bool { return d.Job == setup })
+	if !direct && p.Before(setup, job) {
+		return nil // the soft step on the way there is told of
+	}
 	f := Finding{Rule: "L5", Level: LevelError, Severity: Freshness, Confidence: High, Pipelines: []string{p.Name}, Jobs: []string{setup, job}, At: m.At,
 		Text: fmt.Sprintf("%s depends only softly on the set-up job %s: where that is not run, it works with what an earlier run left", job, setup),
 		Fix:  "make the dependency hard"}
-	if !slices.ContainsFunc(m.After, func(d Dependency) bool { return d.Job == setup }) {
+	if !direct {
 		f.Text = fmt.Sprintf("%s does not depend on the set-up job %s in the pipeline %s", job, setup, p.Name)
 	}
 	return []Finding{f}
@@ -103,16 +109,17 @@ func (a *Analysis) differing(pipelines []string) []Finding {
 				}
 				var only []string
 				for _, d := range m.After {
-					if q.Member(d.Job) != nil && !slices.ContainsFunc(n.After, func(o Dependency) bool { return o.Job == d.Job }) {
+					if q.Member(d.Job) != nil && p.Member(d.Job) != nil && !slices.ContainsFunc(n.After, func(o Dependency) bool { return o.Job == d.Job }) {
 						only = append(only, d.Job+" (only in "+p.Name+")")
 					}
 				}
 				for _, d := range n.After {
-					if p.Member(d.Job) != nil && !slices.ContainsFunc(m.After, func(o Dependency) bool { return o.Job == d.Job }) {
+					if p.Member(d.Job) != nil && q.Member(d.Job) != nil && !slices.ContainsFunc(m.After, func(o Dependency) bool { return o.Job == d.Job }) {
 						only = append(only, d.Job+" (only in "+q.Name+")")
 					}
 				}
 				if len(only) > 0 {
+					slices.Sort(only)
 					out = append(out, Finding{Rule: "L7", Level: LevelWarning, Severity: Freshness, Confidence: High, Pipelines: []string{p.Name, q.Name},
 						Jobs: []string{m.Job}, At: n.At, Also: []Place{m.At},
 						Text: fmt.Sprintf("%s depends on different jobs in %s and %s: %s", m.Job, p.Name, q.Name, list(only)),
@@ -274,7 +281,7 @@ func (a *Analysis) reboots() []Finding {
 		for k := range j.Tasks {
 			t := &j.Tasks[k]
 			text := strings.Join(append(lookup(t.Args, "_raw_params"), lookup(t.Args, "argv")...), " ")
-			rebooting := t.Module == "reboot" || strings.Contains(text, "fips-mode-setup --enable")
+			rebooting := a.isReboot(t) || strings.Contains(text, "fips-mode-setup --enable")
 			switch {
 			case rebooting && lost != nil && slices.ContainsFunc(t.Hosts, func(h string) bool { return slices.Contains(lost.Hosts, h) }):
 				out = append(out, Finding{Rule: "L9", Level: LevelWarning, Severity: Bootstrap, Confidence: Medium, Jobs: []string{j.Name}, At: t.At, Also: []Place{lost.At},

@@ -74,8 +74,8 @@ type Job struct {
 	At          Place
 	// Playbooks are those that do the work; where a job runs one on a bastion, it is that one.
 	Playbooks []string
-	// Vars are the variables of the job, as text that can be compared.
-	Vars     string
+	// Vars are the variables of the job, and its secrets, by name, as text that can be compared.
+	Vars     map[string]string
 	Matchers []Matcher
 	Tasks    []Task
 	Plays    []Play
@@ -97,6 +97,9 @@ type Job struct {
 	// on which Ansible runs then; empty: the executor, where no two builds meet.
 	Inner      bool
 	Controller string
+	// Aimed: what runs its playbooks names the inventory of the repository, so that they work on its hosts even from a
+	// node that is made for the build.
+	Aimed bool
 	// Nodes are the names in its nodeset.
 	Nodes []string
 }
@@ -115,6 +118,8 @@ type Play struct {
 	Pattern string
 	Hosts   []string
 	At      Place
+	// Inner and Outer are as for a task.
+	Inner, Outer bool
 }
 
 // Task is one task with rendered arguments, for the hosts for which they are the same. A value that
@@ -144,6 +149,10 @@ type Task struct {
 	Folder   bool
 	Sources  []string
 	Contents []Content
+	// Script is the text of a script of the repository that it runs there.
+	Script string
+	// Objects are those of Kubernetes that a command lays down from files of the repository.
+	Objects []map[string]any
 }
 
 // Content is what a file says that a task lays down at Dest on its hosts. Source is the file of the
@@ -245,8 +254,8 @@ func (p *Pipeline) path(a, b string, seen map[string]bool, follow func(Dependenc
 }
 
 // Setup are the jobs that prepare the ground for others: those that the settings name, else those that
-// depend on nothing and that at least half of the other jobs of a pipeline, and three, depend on directly:
-// most of them for good, unless their name says what they are.
+// depend on nothing and that at least half of the other jobs of a pipeline, and three, depend on: directly, and most of
+// them for good, unless their name says what they are.
 func (r *Repo) Setup() []string {
 	if len(r.Settings.Setup) > 0 {
 		return r.Settings.Setup
@@ -254,8 +263,14 @@ func (r *Repo) Setup() []string {
 	var out []string
 	for _, p := range r.Pipelines {
 		for _, m := range p.Members {
-			n, hard := 0, 0
+			n, hard, named := 0, 0, preparing.MatchString(m.Job)
 			for _, o := range p.Members {
+				if named && len(m.After) == 0 && p.Before(m.Job, o.Job) {
+					n++
+				}
+				if named {
+					continue
+				}
 				for _, d := range o.After {
 					if d.Job == m.Job {
 						n++
@@ -265,7 +280,7 @@ func (r *Repo) Setup() []string {
 					}
 				}
 			}
-			if len(m.After) == 0 && n >= 3 && 2*n >= len(p.Members)-1 && (2*hard >= n || preparing.MatchString(m.Job)) && !slices.Contains(out, m.Job) {
+			if len(m.After) == 0 && n >= 3 && 2*n >= len(p.Members)-1 && (2*hard >= n || named) && !slices.Contains(out, m.Job) {
 				out = append(out, m.Job)
 			}
 		}

@@ -30,6 +30,8 @@ const (
 	DNS            = "dns"
 	Certificate    = "certificate"
 	Database       = "database"
+	// Machine is a whole host, which only a reboot takes.
+	Machine = "host"
 )
 
 var kinds = []string{Database, File, Service, PackageManager, Firewall, Account, Container, Kubernetes, Endpoint, Vault, Cloud, DNS, Certificate}
@@ -42,6 +44,8 @@ func (r Resource) String() string {
 	switch {
 	case r.Kind == Endpoint:
 		return fmt.Sprintf("endpoint %s:%s", r.Host, r.Name)
+	case r.Kind == Machine:
+		return "the host " + r.Host
 	case r.Kind == Kubernetes:
 		return kubernetesText(r)
 	case r.Host == "":

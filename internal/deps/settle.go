@@ -3,6 +3,7 @@ package deps
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -81,7 +82,7 @@ func (a *Analysis) samePlaybook() {
 				// With other variables it may be other work: a playbook for all services, say.
 				conf, text := High, "both run "+p
 				switch {
-				case x.Vars != y.Vars:
+				case !maps.Equal(x.Vars, y.Vars):
 					conf, text = Low, text+", with other variables"
 				case !x.Inner && disjoint(x.Nodes, y.Nodes):
 					continue
@@ -207,7 +208,7 @@ func (a *Analysis) alike(x, y *Job) bool {
 		}
 	}
 	for _, p := range x.Plays {
-		if len(p.Hosts) > 0 && p.Hosts[0] != "localhost" && len(p.Hosts) < len(a.Hosts) && slices.ContainsFunc(y.Plays, func(o Play) bool { return slices.Equal(o.Hosts, p.Hosts) }) {
+		if !p.Outer && len(p.Hosts) > 0 && p.Hosts[0] != "localhost" && len(p.Hosts) < len(a.Hosts) && slices.ContainsFunc(y.Plays, func(o Play) bool { return slices.Equal(o.Hosts, p.Hosts) }) {
 			return true
 		}
 	}

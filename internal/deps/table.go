@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"fmt"
 	"net/url"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -173,18 +172,13 @@ func (r *AccessRule) accesses(task *Task, args map[string]any, hosts []string) [
 	return out
 }
 
-// words are what a task runs: the text of a command or of a shell.
-func words(t *Task) string {
-	return strings.Join(append(lookup(t.Args, "_raw_params"), strings.Join(slices.Concat(lookup(t.Args, "cmd"), lookup(t.Args, "argv")), " ")), " ")
-}
-
 // command finds what a command or a shell does, by its words: none of it is sure.
 func (t *Table) command(task *Task, hosts []string) []Access {
 	module := t.name(task.Module)
-	if module != "command" && module != "shell" && module != "raw" {
+	if module != "command" && module != "shell" && module != "raw" && module != "script" {
 		return nil
 	}
-	text := strings.TrimSpace(words(task))
+	text := words(task)
 	if text == "" {
 		return nil
 	}
@@ -206,28 +200,7 @@ func (t *Table) command(task *Task, hosts []string) []Access {
 	for i := range out {
 		out[i].Weak = true
 	}
-	program, _, _ := strings.Cut(text, " ")
-	into := redirection.FindAllStringSubmatch(text, -1)
-	text = redirection.ReplaceAllString(text, " ")
-	for _, h := range hosts {
-		for _, m := range into {
-			out = append(out, Access{Resource: Resource{File, h, m[1]}, Verb: Write, Task: task, Weak: true})
-		}
-		if strings.HasPrefix(program, "/") {
-			out = append(out, Access{Resource: Resource{File, h, program}, Verb: Read, Task: task})
-		}
-		for _, m := range mounted.FindAllStringSubmatch(text, -1) {
-			if elsewhere.MatchString(text) && !generic[path.Clean(m[1])] {
-				out = append(out, Access{Resource: Resource{File, h, m[1]}, Verb: Read, Task: task, Weak: true, Named: true})
-			}
-		}
-		if !harmless[path.Base(program)] && !elsewhere.MatchString(text) {
-			for _, p := range aPath.FindAllString(strings.TrimPrefix(text, program), -1) {
-				out = append(out, Access{Resource: Resource{File, h, strings.TrimSpace(p)}, Verb: Read, Task: task, Weak: true, Named: true})
-			}
-		}
-	}
-	return out
+	return append(out, files(task, text, hosts)...)
 }
 
 var redirection = regexp.MustCompile(`\d?>>?\s*(/[\w.@+/-]+)`)
@@ -239,7 +212,7 @@ var elsewhere = regexp.MustCompile(`\b(?:docker|podman|nerdctl|docker-compose|do
 var mounted = regexp.MustCompile(`(?:-v|--volume)[ =](/[\w.@+/-]+):`)
 
 // aPath is an absolute path among the words of a command, not one that it writes to.
-var aPath = regexp.MustCompile(`(?:^|[\s=])/(?:[\w.@+-]+/)+[\w.@+-]+`)
+var aPath = regexp.MustCompile(`(?:^|[\s="'])/(?:[\w.@+-]+/)+[\w.@+-]+`)
 
 // harmless are programs that do not read the files that they are given.
 var harmless = map[string]bool{"rm": true, "mkdir": true, "touch": true, "chown": true, "chmod": true, "test": true, "[": true, "ls": true, "mv": true, "ln": true, "tee": true, "echo": true, "stat": true, "rmdir": true, "chgrp": true, "truncate": true, "install": true, "useradd": true, "usermod": true}

@@ -42,10 +42,25 @@ func (a *Analysis) tree(m meeting) {
 			return
 		}
 		a.order(cmp.Or(y.Rule, "R2"), conf, need(y), m, "%s %s %s, below which %s %s %s", m.a, verb, x.Resource, m.b, text, y.Name)
+	case x.Verb == Make && writes(y.Verb) && path.Dir(y.Name) == x.Name && a.lays(y.Task) && !absent(y.Task) && !a.also(m.b, y.Resource.in(x.Name)) && a.makers(x.Resource) == 1:
+		// Modules that lay files down do not make the directory.
+		a.order("R2", certain(Medium, x, y), need(y), m, "%s makes the directory %s on %s, in which %s writes %s", m.a, x.Name, x.Host, m.b, path.Base(y.Name))
 	case x.Verb == Tree && writes(y.Verb) && !a.written[m.b][x.Resource]:
 		a.mutex("R4b", Medium, Torn, m, "%s manages all of %s, below which %s writes %s", m.a, x.Resource, m.b, y.Name)
 	}
 }
+
+// lays reports whether a task lays down a file in a directory that must be there.
+func (a *Analysis) lays(t *Task) bool {
+	switch a.table.name(t.Module) {
+	case "copy", "template", "get_url", "assemble", "lineinfile", "blockinfile", "x509_certificate", "openssl_privatekey":
+		return true
+	}
+	return false
+}
+
+// in is a file of the same host.
+func (r Resource) in(name string) Resource { return Resource{r.Kind, r.Host, name} }
 
 // bothManage is R4 for trees: two jobs that each manage all below the same directory.
 func (a *Analysis) bothManage(m meeting) {

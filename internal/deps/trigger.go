@@ -106,7 +106,7 @@ func (a *Analysis) runsOn(j *Job, fits func(host string) bool) bool {
 	if slices.Contains(j.Uses, "hostvars") {
 		return slices.ContainsFunc(keys(a.Hosts), fits)
 	}
-	return slices.ContainsFunc(j.Plays, func(p Play) bool { return slices.ContainsFunc(p.Hosts, fits) })
+	return slices.ContainsFunc(j.Plays, func(p Play) bool { return !p.Outer && slices.ContainsFunc(p.Hosts, fits) })
 }
 
 func keys[V any](m map[string]V) []string {

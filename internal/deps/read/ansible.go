@@ -47,6 +47,26 @@ func (c *checkout) inventory(s deps.Settings) []string {
 	return out
 }
 
+// sources are the files of an inventory: a folder of them stands for what Ansible takes from it.
+func (c *checkout) sources(inventory []string) []string {
+	var out []string
+	for _, source := range inventory {
+		if c.has(source) {
+			out = append(out, source)
+			continue
+		}
+		for _, f := range c.files {
+			rest, ok := strings.CutPrefix(f, strings.TrimSuffix(source, "/")+"/")
+			if ok && !strings.HasPrefix(path.Base(f), ".") && !slices.ContainsFunc(strings.Split(path.Dir(rest), "/"), func(p string) bool {
+				return p == "group_vars" || p == "host_vars" || strings.HasSuffix(p, "_plugins")
+			}) && !slices.Contains([]string{".ini", ".cfg", ".orig", ".retry", ".md", ".pyc"}, path.Ext(f)) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
 func (c *checkout) configured(dir, config string) []string {
 	var out []string
 	for line := range strings.Lines(config) {

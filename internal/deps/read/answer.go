@@ -45,12 +45,16 @@ type line struct {
 	Sources  []string
 	Contents []deps.Content
 	Lookups  []string
+	Script   string
+	Objects  []map[string]any
 	Loop     any
 	Path     string
 	// Inner: it runs on a bastion, by the Ansible of the host Controller; Outer: it is what runs that.
 	Inner, Outer bool
 	Controller   string
-	Bastion      string
+	// Aimed: the call that runs it names the repository's inventory.
+	Aimed   bool
+	Bastion string
 }
 
 // take puts the lines into the repository.
@@ -83,7 +87,7 @@ func takeLine(r *deps.Repo, l *line) error {
 			j.Partial = true
 		}
 	case "play":
-		p := deps.Play{Name: l.Name, Pattern: l.Pattern, At: at}
+		p := deps.Play{Name: l.Name, Pattern: l.Pattern, At: at, Inner: l.Inner, Outer: l.Outer}
 		if j := r.Job(l.Playbook); j != nil {
 			j.Plays = append(j.Plays, p)
 			return json.Unmarshal(l.Hosts, &j.Plays[len(j.Plays)-1].Hosts)
@@ -103,7 +107,8 @@ func takeTask(r *deps.Repo, l *line, at deps.Place) error {
 	}
 	at.Task = l.Name
 	j.Tasks = append(j.Tasks, deps.Task{Name: l.Name, Module: l.Module, Args: l.Args, Role: l.Role, At: at, Handler: l.Handler, Delegate: l.Delegate,
-		Guarded: l.Guarded, Tolerant: l.Tolerant, Lookups: l.Lookups, Local: l.Local, User: l.User, Folder: l.Folder, Sources: l.Sources, Contents: l.Contents, Inner: l.Inner, Outer: l.Outer, Dry: l.Dry, Environment: l.Env})
+		Guarded: l.Guarded, Tolerant: l.Tolerant, Lookups: l.Lookups, Local: l.Local, User: l.User, Folder: l.Folder, Sources: l.Sources, Contents: l.Contents, Inner: l.Inner, Outer: l.Outer, Dry: l.Dry, Environment: l.Env,
+		Script: l.Script, Objects: l.Objects})
 	return json.Unmarshal(l.Hosts, &j.Tasks[len(j.Tasks)-1].Hosts)
 }
 
@@ -111,6 +116,17 @@ func takePlaybook(r *deps.Repo, l *line) {
 	j := r.Job(l.ID)
 	if j == nil {
 		return
+	}
+	if l.Inner && !j.Inner {
+		// What its own playbook does is to run this one.
+		j.Inner, j.Playbooks = true, nil
+		j.Around, j.Reads, j.Uses = j.Reads, nil, nil
+		for i := range j.Plays {
+			j.Plays[i].Outer = !j.Plays[i].Inner
+		}
+		for i := range j.Tasks {
+			j.Tasks[i].Outer = !j.Tasks[i].Inner
+		}
 	}
 	into := &j.Reads
 	if l.Outer {
@@ -137,23 +153,17 @@ func takePlaybook(r *deps.Repo, l *line) {
 	if !l.Inner {
 		return
 	}
-	if !j.Inner {
-		// What its own playbook does is to run this one.
-		j.Inner, j.Playbooks = true, nil
-		for i := range j.Tasks {
-			j.Tasks[i].Outer = !j.Tasks[i].Inner
-		}
-	}
 	if !slices.Contains(j.Playbooks, l.Path) {
 		j.Playbooks = append(j.Playbooks, l.Path)
 	}
 	if l.Controller != "" {
 		j.Controller = l.Controller
 	}
+	j.Aimed = j.Aimed || l.Aimed
 }
 
 // settle finds what is private to a build: nodes that the inventory does not have are made for it, and so
-// is what a playbook does there that a job runs on such nodes.
+// is what a playbook does there that a job runs on such nodes, unless it is told to work on those of the inventory.
 func settle(r *deps.Repo) {
 	for i := range r.Jobs {
 		j := &r.Jobs[i]
@@ -162,7 +172,7 @@ func settle(r *deps.Repo) {
 		}
 		for _, n := range j.Nodes {
 			if slices.Contains(r.Fresh, n) {
-				j.Private = true
+				j.Private = j.Private || !j.Aimed
 			} else if len(j.Nodes) == 1 && j.Controller == "" {
 				j.Controller = n
 			}

@@ -67,13 +67,14 @@ func Repo(ctx context.Context, o Options) (*deps.Repo, error) {
 	if err := c.parents(ctx); err != nil {
 		return nil, err
 	}
-	r := &deps.Repo{Files: c.files, Settings: settings, Semaphores: c.semaphores(), Inventory: c.inventory(settings), Pipelines: c.pipelines()}
+	r := &deps.Repo{Files: c.files, Settings: settings, Semaphores: c.semaphores(), Inventory: c.sources(c.inventory(settings)), Pipelines: c.pipelines()}
 	for _, f := range c.conf {
 		for _, p := range f.Problems() {
 			r.Problems = append(r.Problems, deps.Problem{At: deps.Place{File: p.Source.Path, Line: p.Line}, Text: p.Short})
 		}
 	}
 	q := c.request(r, o)
+	q.Inventory = c.inventory(settings)
 	out, err := o.content(ctx, c, q)
 	if err != nil {
 		return nil, err
@@ -121,7 +122,7 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 	if limit == 0 {
 		limit = 20 * time.Second
 	}
-	q := request{Root: c.root, Config: c.ansibleConfig(), Plugins: c.plugins(), Variables: c.variableFiles(), Inventory: r.Inventory, Hosts: map[string][]string{}, InventorySeconds: int(limit.Seconds()), Bastion: r.Settings.Bastion}
+	q := request{Root: c.root, Config: c.ansibleConfig(), Plugins: c.plugins(), Variables: c.variableFiles(), Hosts: map[string][]string{}, InventorySeconds: int(limit.Seconds()), Bastion: r.Settings.Bastion}
 	q.Projects = slices.Sorted(maps.Values(c.projects))
 	q.RoleFolders, q.Roles = c.rolesOf()
 	q.Absent = c.absent()
@@ -145,7 +146,7 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 			r.Jobs = append(r.Jobs, deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Matchers: e.matchers, Elsewhere: why, Partial: true})
 			continue
 		}
-		j := deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers, Inner: inner, Vars: text([]any{e.vars, e.secrets})}
+		j := deps.Job{Name: name, Description: strings.TrimSpace(e.text), At: e.at, Playbooks: paths, Matchers: e.matchers, Inner: inner, Vars: told(e)}
 		for _, n := range e.nodes {
 			j.Nodes = append(j.Nodes, n.Names...)
 			for _, host := range n.Names {
@@ -163,6 +164,18 @@ func (c *checkout) request(r *deps.Repo, o Options) request {
 		}
 	}
 	return q
+}
+
+// told are the variables and the secrets of a job, by name.
+func told(e *effective) map[string]string {
+	out := map[string]string{}
+	for name, v := range e.vars {
+		out[name] = text(v)
+	}
+	for _, name := range e.secrets {
+		out["secret "+name] = name
+	}
+	return out
 }
 
 // text is a value that can be compared.
@@ -356,7 +369,7 @@ func (o Options) follow(r io.Reader, books int) (out []byte, ended bool) {
 			done++
 			var b struct{ Path string }
 			if json.Unmarshal(line, &b) == nil && o.Progress != nil {
-				o.Progress(fmt.Sprintf("%d of %d playbooks: %s", done, books, b.Path))
+				o.Progress(fmt.Sprintf("%d of %d playbooks: %s", done, max(done, books), b.Path)) // playbooks that others run are met on the way
 			}
 		}
 		if err != nil {
