@@ -16,6 +16,13 @@ SERVER = re.compile(r"^\s*(?:server_?name|serveralias)\s+([^;\n#]+)", re.M | re.
 SERVING = re.compile(r"/(apache2?|httpd|nginx|haproxy|caddy|sites-(available|enabled)|vhosts?(\.d)?)(/|\.)")
 DATABASE = re.compile(r"\b(?:postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?://(?:[^/@\s\"']*@)?([\w.-]+)(?::\d+)?/([\w-]+)")
 URL = re.compile(r"\bhttps?://[A-Za-z0-9.-]+(?::\d+)?")
+# Ports of databases, caches, queues and directories, as clients of them are configured.
+STORE = re.compile(r"(?<![\w./@-])([A-Za-z][\w-]*(?:\.[\w-]+)*):(5432|3306|6379|11211|2181|2281|2379|5672|9200|27017|389|636|8200|8500|9092|4222)\b")
+APART = re.compile(r"^\s*-?\s*\{?\s*(?:host|hostname|server)\s*[:=]\s*[\"']?([A-Za-z][\w.-]+)[\"']?\s*,\s*port\s*[:=]\s*[\"']?(\d+)", re.M)
+PORTS = set(re.findall(r"\d{3,}", STORE.pattern))
+SOCKET = re.compile(r"^\s*(?:stats socket|listen|bind|socket|unix_socket|unixsocket)\s*[= ]\s*(?:unix:)?(/[\w./-]+\.sock(?:et)?)\b", re.M)
+# What a web server hands out or writes is not needed for its start.
+SERVED = re.compile(r"^\s*<?(?:DocumentRoot|Directory|Alias|ScriptAlias|CustomLog|ErrorLog|TransferLog|root|alias|access_log|error_log|log_file|logfile|pid|pidfile)\b", re.I)
 LIMIT = 300
 
 
@@ -25,6 +32,12 @@ def study(dest, text, raw=""):
     databases = sorted(set(DATABASE.findall(text)))
     if databases:
         out["databases"] = databases
+    stores = sorted(set(STORE.findall(text)) | {(h, p) for h, p in APART.findall(text) if p in PORTS})[:LIMIT]
+    if stores:
+        out["stores"] = stores
+    sockets = sorted(set(SOCKET.findall(text)))
+    if sockets:
+        out["sockets"] = sockets
     urls = sorted({u for u in URL.findall(text) if not re.match(r"https?://(localhost|127\.)", u)})[:LIMIT]
     if urls:
         out["urls"] = urls
@@ -41,7 +54,7 @@ def study(dest, text, raw=""):
     paths = {}
     for match in PATH.finditer(text):
         path = match[0]
-        if path not in paths and len(paths) < LIMIT and not commented(text, match.start()):
+        if path not in paths and len(paths) < LIMIT and not commented(text, match.start()) and not served(text, match.start()):
             paths[path] = line_of(path, lines)
     if paths:
         out["paths"] = paths
@@ -56,6 +69,10 @@ def study(dest, text, raw=""):
 def commented(text, at):
     start = text.rfind("\n", 0, at) + 1
     return text[start:at].lstrip().startswith(("#", ";", "//"))
+
+
+def served(text, at):
+    return bool(SERVED.match(text[text.rfind("\n", 0, at) + 1:at]))
 
 
 def is_manifest(text):
@@ -75,7 +92,7 @@ def line_of(path, lines):
 
 def compose(text):
     """Mounts as [host, container], published ports, and files of variables."""
-    out = {"mounts": [], "ports": [], "files": [], "names": []}
+    out = {"mounts": [], "ports": [], "files": [], "names": [], "images": [], "databases": [], "host": False}
     try:
         doc = yaml.safe_load(text)
         services = doc.get("services") or {}
@@ -83,6 +100,8 @@ def compose(text):
             if not isinstance(service, dict):
                 continue
             out["names"].append(str(service.get("container_name") or name))
+            if isinstance(service.get("image"), str):
+                out["images"].append(service["image"])
             for v in service.get("volumes") or []:
                 if isinstance(v, dict):
                     if v.get("type") == "bind":
@@ -93,7 +112,9 @@ def compose(text):
                 port = str(p.get("published", "")) if isinstance(p, dict) else published(str(p))
                 if port:
                     out["ports"].append(port)
+            out["databases"] += databases(service)
             if service.get("network_mode") == "host":
+                out["host"] = True
                 out["ports"] += host_ports(service)
             files = service.get("env_file") or []
             out["files"] += [str(f) for f in ([files] if isinstance(files, str) else files) if str(f).startswith("/")]
@@ -101,6 +122,13 @@ def compose(text):
         for host, inner in re.findall(r"^\s*-\s*[\"']?(/[^:\s\"']+):(/[^:\s\"']+)", text, re.M):
             out["mounts"].append([host, inner])
     return out
+
+
+def databases(service):
+    """Databases that an image of a database server makes when it starts first."""
+    environment = service.get("environment") or {}
+    pairs = environment.items() if isinstance(environment, dict) else (str(e).split("=", 1) for e in environment if "=" in str(e))
+    return [str(v) for k, v in pairs if k in ("POSTGRES_DB", "MYSQL_DATABASE", "MARIADB_DATABASE")]
 
 
 def host_ports(service):
@@ -125,7 +153,11 @@ def published(port):
 
 def manifests(text):
     """The objects of a text with Kubernetes manifests."""
+    return [d for d in documents(text) if "kind" in d]
+
+
+def documents(text):
     try:
-        return [d for d in yaml.safe_load_all(text) if isinstance(d, dict) and "kind" in d]
+        return [d for d in yaml.safe_load_all(text) if isinstance(d, dict)]
     except yaml.YAMLError:
         return []

@@ -9,6 +9,7 @@ from ansible.errors import AnsibleError
 from ansible.template import Templar
 
 import contents
+import kustomize
 from lenient import HARMLESS
 from names import is_text_template, listed, strings
 from says import PROBLEMS, READS, ROOT, first_line, inside, relative
@@ -154,7 +155,7 @@ class Renderer:
         connection = self.value(task.connection or variables.get("ansible_connection") or "", templar, variables, state)
         if connection == "local":
             out["local"] = True
-        user = task.become_user or "root" if task.become else task.remote_user or variables.get("ansible_user") or ""
+        user = task.become_user or "root" if task.become else task.remote_user or variables.get("ansible_user") or C.DEFAULT_REMOTE_USER or ""
         user = self.value(user, templar, variables, state)
         if isinstance(user, str) and user:
             out["user"] = user
@@ -257,7 +258,7 @@ class Renderer:
                 names, _, found = self.names.of(text)
                 lookups += found
                 lookups += self.names.lookups(names - {"vars", "hostvars", "groups"}, variables)
-        if short in ("copy", "template", "script", "unarchive", "include_vars", "assemble", "patch", "k8s") and not truth(args.get("remote_src")):
+        if (short in ("copy", "template", "script", "unarchive", "include_vars", "assemble", "patch", "k8s") or short == "synchronize" and not task.delegate_to) and not truth(args.get("remote_src")):
             src = args.get("src") or args.get("_raw_params") or args.get("file") or (args.get("template") if short == "k8s" else None)
             if isinstance(src, dict):
                 src = src.get("path")
@@ -272,15 +273,13 @@ class Renderer:
         for folder, src in raw:
             path = self.find(task, folder, src)
             if path:
-                READS.add(path, folder)
+                READS.below(path, folder)
                 sent.append((folder, path))
                 if os.path.isdir(path):
                     out["folder"] = True
-                    for base, _, inner in os.walk(path):
-                        for n in inner:
-                            READS.add(os.path.join(base, n), folder)
         if short == "script" and sent:
             out["script"] = self.text(sent[0][1], False, templar)[0][:LONG * 10]
+        self.named(args)
         if sent:
             out["sources"] = sorted({relative(p) for _, p in sent})
         if lookups:
@@ -288,15 +287,30 @@ class Renderer:
         library = self.library(task)
         if library:
             READS.add(library, "module")
-        told = self.contents(short, args, sent, templar)
+        told = self.contents(task, args, sent, templar, out)
         if told:
             out["contents"] = told
 
-    def contents(self, short, args, sent, templar):
+    def named(self, args):
+        """Files of the repository that arguments name by whole paths, or that are values of a chart."""
+        for text in strings({k: v for k, v in args.items() if k != "content"}):
+            for word in text.split() if len(text) < LONG else ():
+                word = word.rpartition("=")[2].strip("'\"@,;")
+                if word.startswith("/") and inside(os.path.normpath(word)):
+                    READS.below(os.path.normpath(word), "named")
+        for name in listed(args.get("values_files")):
+            for folder in self.folders() if isinstance(name, str) else ():
+                READS.below(os.path.normpath(os.path.join(folder, name)), "values")
+
+    def contents(self, task, args, sent, templar, rendered):
         """What the files say that the task lays down."""
+        short = module_name(task).rsplit(".", 1)[-1]
         if short == "k8s":
+            self.kustomized(task, args, templar)
             self.manifests(args, sent, templar)
             return []
+        if short in ("command", "shell"):
+            self.applied(args, rendered)
         out = []
         for dest, text in laid(args):
             out.append(contents.study(dest, text) | {"source": relative(sent[0][1]) if sent else ""})
@@ -318,6 +332,30 @@ class Renderer:
                 found += contents.manifests(self.text(path, folder == "templates", templar)[1])
             if found:
                 args["definition"] = found
+
+    def kustomized(self, task, args, templar):
+        """The lookup of kustomize would run a program: what it would build is read here."""
+        raw = task.args.get("definition") or task.args.get("resource_definition")
+        found = kustomize.LOOKUP.search(raw) if isinstance(raw, str) else None
+        if found:
+            try:
+                folder = template(templar, "{{ " + found[1] + " }}")
+                args["definition"] = [o for path in kustomize.there(str(folder), self.folders()) for o in kustomize.built(path)]
+            except Exception:  # filters raise whatever they like: it stays unknown
+                return
+
+    def folders(self):
+        """Where a command that works with files of the repository is likely to be run."""
+        return [ROOT, self.loader.get_basedir()]
+
+    def applied(self, args, out):
+        text = args.get("_raw_params") or args.get("cmd") or ""
+        text = text.get("partial") or "" if isinstance(text, dict) else str(text)
+        if "kubectl" in text or "kustomize" in text or "oc " in text:
+            chdir = args.get("chdir")
+            found = kustomize.applied(text, [*([chdir] if isinstance(chdir, str) else []), *self.folders()])
+            if found:
+                out["objects"] = plain(shorten(found))
 
     def text(self, path, is_template, templar):
         """A file as it is and as it is rendered, as far as it can be."""

@@ -61,6 +61,17 @@ class Reads:
             self.files.setdefault(path, why)
 
 
+    def below(self, path, why):
+        """A file, or all files of a folder that is not the whole checkout."""
+        if os.path.isfile(path):
+            self.add(path, why)
+        elif os.path.isdir(path) and path != ROOT and inside(path):
+            for base, folders, names in os.walk(path):
+                folders[:] = [f for f in folders if f != ".git"]
+                for name in names[:200]:
+                    self.add(os.path.join(base, name), why)
+
+
 READS = Reads()
 
 

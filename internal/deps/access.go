@@ -75,7 +75,7 @@ func (b *builder) where(t *Task) (hosts []string, ok bool) {
 
 func (b *builder) add(x Access) {
 	if x.Kind == File {
-		x.Name = home(x.Name, x.Task.User)
+		x.Name = home(x.Name, cmp.Or(x.Task.User, b.user(x)))
 		if !strings.HasPrefix(x.Name, "/") && !strings.HasPrefix(x.Name, "~") {
 			return
 		}
@@ -94,6 +94,28 @@ func (b *builder) add(x Access) {
 	}
 	x.Sure = !x.Weak && !x.Task.Guarded
 	b.out = append(b.out, x)
+}
+
+// user is who works on a host where nothing says so: root, where the job's other tasks show that it may what only root
+// may, as installing packages.
+func (b *builder) user(x Access) string {
+	if !strings.HasPrefix(x.Name, "~") || !slices.ContainsFunc(b.Jobs, func(j Job) bool {
+		return slices.ContainsFunc(j.Tasks, func(t Task) bool { return t.User == "" && slices.Contains(t.Hosts, x.Host) && b.exclusively(&t) })
+	}) {
+		return ""
+	}
+	return "root"
+}
+
+// exclusively reports whether only root can carry out a task.
+func (b *builder) exclusively(t *Task) bool {
+	switch b.table.name(t.Module) {
+	case "apt", "dnf", "yum", "package", "user", "group", "service", "systemd":
+		return true
+	case "command", "shell":
+		return slices.ContainsFunc(b.table.command(t, []string{"h"}), func(x Access) bool { return x.Kind == PackageManager })
+	}
+	return false
 }
 
 // home puts a user's folder in the place of ~, where the user is known.
@@ -127,6 +149,7 @@ func (b *builder) task(t *Task) {
 	}
 	b.lookups(t)
 	b.sent(t)
+	b.images(t)
 }
 
 // follow adds an access with what it implies: a unit is a service, a package may be one.
@@ -157,6 +180,9 @@ func (b *builder) follow(x Access) {
 	if x.Kind == PackageManager {
 		for _, name := range packages(x.Task) {
 			b.add(Access{Resource: Resource{Service, x.Host, name}, Verb: Write, Task: x.Task, Weak: true})
+			for _, port := range stores[name] {
+				b.add(Access{Resource: Resource{Endpoint, x.Host, port}, Verb: Serve, Task: x.Task, Weak: true})
+			}
 		}
 	}
 }
@@ -189,13 +215,27 @@ var brings = map[string]string{"docker-ce": "docker", "docker.io": "docker", "do
 
 var versioned = regexp.MustCompile(`^(postgresql|mariadb-server|mysql-server|php\d?)-\d[\d.]*$`)
 
+// installing are commands that install packages, with the words behind.
+var installing = regexp.MustCompile(`(?:apt|apt-get|dnf|yum|zypper)\s+(?:-\S+\s+)*install\s+([^;&|\n]*)`)
+
 func packages(t *Task) []string {
 	if s, _ := t.Args["state"].(string); s == "absent" || s == "removed" {
 		return nil
 	}
 	var out []string
+	args := map[string]any{"shell": []any{}}
+	for _, m := range installing.FindAllStringSubmatch(words(t), -1) {
+		for _, w := range strings.Fields(m[1]) {
+			if !strings.HasPrefix(w, "-") {
+				args["shell"] = append(args["shell"].([]any), w)
+			}
+		}
+	}
 	for _, key := range []string{"name", "pkg", "package"} {
-		for _, n := range lookup(t.Args, key) {
+		args[key] = t.Args[key]
+	}
+	for _, key := range keys(args) {
+		for _, n := range lookup(args, key) {
 			for one := range strings.SplitSeq(n, ",") {
 				one, _, _ = strings.Cut(strings.TrimSpace(one), "=")
 				one = strings.TrimRight(one, "<>~!")
@@ -235,6 +275,11 @@ func (b *builder) contents(t *Task, host string) {
 				b.add(Access{Resource: Resource{Endpoint, host, port}, Verb: Contact, Task: t, Weak: true, Named: true, Detail: name, At: Place{File: c.Source, Line: 1}})
 			}
 		}
+		b.stored(t, host, c)
+		for _, s := range c.Sockets {
+			// A program that is told where its socket is makes it there.
+			b.add(Access{Resource: Resource{File, host, s}, Verb: Write, Task: t, Weak: true, At: Place{File: c.Source, Line: 1}})
+		}
 		if c.Foreign {
 			continue
 		}
@@ -260,6 +305,16 @@ func (b *builder) compose(t *Task, host string, c *Content) {
 	}
 	for _, f := range c.Compose.Files {
 		b.add(Access{Resource: Resource{File, host, f}, Verb: Read, Task: t, Weak: true, Named: true, At: at})
+	}
+	for _, d := range c.Compose.Databases {
+		b.add(Access{Resource: Resource{Database, host, d}, Verb: Write, Task: t, Weak: true, At: at})
+	}
+	if c.Compose.Host {
+		for _, ref := range c.Compose.Images {
+			for _, port := range stores[imageName(ref)] {
+				b.add(Access{Resource: Resource{Endpoint, host, port}, Verb: Serve, Task: t, Weak: true, At: at})
+			}
+		}
 	}
 	for _, p := range c.Compose.Ports {
 		b.add(Access{Resource: Resource{Endpoint, host, p}, Verb: Serve, Task: t, Weak: true, At: at})

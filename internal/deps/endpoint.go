@@ -48,6 +48,10 @@ func (a *Analysis) endpoints() {
 					return
 				}
 				c := certain(conf, m.x, m.y)
+				if y.Named && keeps(y.Name) && a.startsThere(m.b, y.Task) {
+					a.order("R11", Medium, need(m.y), m, "%s serves %s:%s, with which %s is configured", m.a, m.x.Host, m.x.Name, m.b)
+					return
+				}
 				if y.Named {
 					// Whoever reads the file may ask it, at some time.
 					a.order("R11", Low, Freshness, m, "%s serves %s:%s, which a file of %s names", m.a, m.x.Host, m.x.Name, m.b)

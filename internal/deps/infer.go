@@ -152,6 +152,8 @@ func (a *Analysis) meet(m meeting) {
 		a.remote(m)
 	case Database:
 		a.databases(m)
+	case Image:
+		a.pushed(m)
 	}
 }
 
@@ -409,6 +411,9 @@ func (a *Analysis) zones(m meeting) {
 	case m.y.Name == "*":
 		a.order("R15", Low, need(m.y), m, "%s writes the zone %s, which a certificate of %s may need", m.a, m.x.Name, m.b)
 	case name == m.x.Name || strings.HasSuffix(name, "."+m.x.Name):
+		if record := strings.TrimSuffix(m.x.Detail, "."); record != "" && record != name && record+"."+m.x.Name != name && !strings.Contains(record, "_acme-challenge") {
+			return // of that zone it writes another record
+		}
 		if !a.written[m.b][m.x.Resource] {
 			a.order("R15", Medium, need(m.y), m, "%s writes the zone %s, which a certificate of %s needs", m.a, m.x.Name, m.b)
 		}

@@ -27,6 +27,9 @@ var kubeVerbs = map[string]Verb{
 // environment name, and the kubeconfig that they read.
 func kubernetesCommand(task *Task, text string, hosts []string) []Access {
 	var out []Access
+	if len(hosts) == 0 {
+		hosts = []string{""} // the executor, or a node that is made for the build
+	}
 	for _, m := range kubeCall.FindAllStringSubmatch(text, -1) {
 		words, flags := kubeWords(m[2])
 		args := map[string]any{"context": flags["context"], "kubeconfig": flags["kubeconfig"], "namespace": flags["namespace"]}
@@ -45,6 +48,9 @@ func kubernetesCommand(task *Task, text string, hosts []string) []Access {
 		} else {
 			verb, args["kind"], args["name"] = kubectl(words)
 		}
+		if m[1] == "kubectl" && len(task.Objects) > 0 && len(words) > 0 && (words[0] == "apply" || words[0] == "create" || words[0] == "replace") {
+			out = append(out, laidDown(task, args, hosts)...)
+		}
 		for _, h := range hosts {
 			if args["kind"] != "" && len(words) > 1 {
 				for _, r := range kubernetesObjects(args, h) {
@@ -56,6 +62,25 @@ func kubernetesCommand(task *Task, text string, hosts []string) []Access {
 				config = "~/.kube/config"
 			}
 			out = append(out, Access{Resource: Resource{File, h, config}, Verb: Read, Task: task, Weak: true, Rule: "R9"})
+		}
+	}
+	return out
+}
+
+// laidDown are the objects of files that kubectl is given.
+func laidDown(task *Task, args map[string]any, hosts []string) []Access {
+	var list []any
+	for _, o := range task.Objects {
+		list = append(list, o)
+	}
+	args = map[string]any{"definition": list, "context": args["context"], "kubeconfig": args["kubeconfig"], "namespace": args["namespace"]}
+	var out []Access
+	for _, h := range hosts {
+		for _, r := range kubernetesObjects(args, h) {
+			out = append(out, Access{Resource: r, Verb: Write, Task: task, Weak: true})
+		}
+		for _, r := range kubernetesNeeds(args, h) {
+			out = append(out, Access{Resource: r, Verb: Read, Task: task, Weak: true})
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package deps
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -75,25 +76,15 @@ func object(r Resource) (context, namespace, kind, name string) {
 // kubernetesObjects names the objects of k8s and helm arguments: context, namespace, kind, name.
 // Where no context says which cluster, it is that of the host's kubeconfig.
 func kubernetesObjects(args map[string]any, host string) []Resource {
-	text := func(m map[string]any, keys ...string) string {
-		for _, k := range keys {
-			if s, ok := m[k].(string); ok {
-				return s
-			}
-		}
-		return ""
-	}
-	at := text(args, "context", "host")
-	if at == "" {
-		at = text(args, "kubeconfig") + "@" + host
-	}
+	text := textOf
+	at := cluster(args, host)
 	var out []Resource
 	for _, m := range definitions(args) {
 		meta, _ := m["metadata"].(map[string]any)
 		kind, name := text(m, "kind"), text(m, "name")
 		ns := text(m, "namespace", "release_namespace")
 		if meta != nil {
-			name, ns = text(meta, "name"), text(meta, "namespace")
+			name, ns = text(meta, "name"), cmp.Or(text(meta, "namespace"), text(args, "namespace"))
 		}
 		if r := text(m, "release_name"); r != "" {
 			name = r
@@ -105,11 +96,32 @@ func kubernetesObjects(args map[string]any, host string) []Resource {
 			continue
 		}
 		out = append(out, Resource{Kubernetes, "", at + ":" + ns + "/" + kind + "/" + name})
+		if kind, name := kubernetesGives(m); kind != "" {
+			out = append(out, Resource{Kubernetes, "", at + ":/" + kind + "/" + name})
+		}
 		if kind == "Release" && (m["create_namespace"] == true || m["create_namespace"] == "true") {
 			out = append(out, Resource{Kubernetes, "", at + ":/Namespace/" + ns})
 		}
 	}
 	return out
+}
+
+// textOf is the first of some texts in a map that is there.
+func textOf(m map[string]any, keys ...string) string {
+	for _, k := range keys {
+		if s, ok := m[k].(string); ok {
+			return s
+		}
+	}
+	return ""
+}
+
+// cluster says which cluster arguments mean: the context, or the address, else the kubeconfig on a host.
+func cluster(args map[string]any, host string) string {
+	if at := textOf(args, "context", "host"); at != "" {
+		return at
+	}
+	return textOf(args, "kubeconfig") + "@" + host
 }
 
 // definitions are the objects that arguments carry; the arguments themselves where they name one.

@@ -168,6 +168,9 @@ type Content struct {
 	Names []string `json:"names"`
 	// Databases are hosts and names of databases to which it connects.
 	Databases [][2]string `json:"databases"`
+	// Stores are hosts and ports of databases and the like that it names; Sockets are those that it tells a program to make.
+	Stores  [][2]string `json:"stores"`
+	Sockets []string    `json:"sockets"`
 	// URLs are those that it names, without paths.
 	URLs []string `json:"urls"`
 	// Foreign: its paths are those of a container.
@@ -182,6 +185,10 @@ type Compose struct {
 	Ports  []string    `json:"ports"`
 	Files  []string    `json:"files"`
 	Names  []string    `json:"names"`
+	Images []string    `json:"images"`
+	// Databases are those that a container makes when it starts first; Host: some have the network of their host.
+	Databases []string `json:"databases"`
+	Host      bool     `json:"host"`
 }
 
 // Pipeline is the jobs of one pipeline of a project, with their declared edges.

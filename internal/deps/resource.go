@@ -30,14 +30,15 @@ const (
 	DNS            = "dns"
 	Certificate    = "certificate"
 	Database       = "database"
+	Image          = "image"
 	// Machine is a whole host, which only a reboot takes.
 	Machine = "host"
 )
 
-var kinds = []string{Database, File, Service, PackageManager, Firewall, Account, Container, Kubernetes, Endpoint, Vault, Cloud, DNS, Certificate}
+var kinds = []string{Database, File, Service, PackageManager, Firewall, Account, Container, Kubernetes, Endpoint, Vault, Cloud, DNS, Certificate, Image}
 
 // hostless are the kinds that belong to no host.
-var hostless = map[string]bool{Kubernetes: true, Vault: true, Cloud: true, DNS: true}
+var hostless = map[string]bool{Kubernetes: true, Vault: true, Cloud: true, DNS: true, Image: true}
 
 // String is "file /etc/hosts on gitea01", "endpoint gitea01:3081" and so on.
 func (r Resource) String() string {

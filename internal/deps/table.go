@@ -168,6 +168,11 @@ func (r *AccessRule) accesses(task *Task, args map[string]any, hosts []string) [
 			}
 			out = append(out, x)
 		}
+		if r.Object && r.Verb == Write && args["state"] != "absent" {
+			for _, o := range kubernetesNeeds(args, h) {
+				out = append(out, Access{Resource: o, Verb: Read, Task: task, Weak: true})
+			}
+		}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package deps
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -152,15 +153,22 @@ func (a *Analysis) matchers() []Finding {
 				out[n].Text = fmt.Sprintf("the matcher %s of %s matches no file", m.Pattern, list(out[n].Jobs))
 			case useful == 0 && !m.Irrelevant && !j.Partial && len(j.Tasks) > 0 && !a.configures(j, m):
 				out = append(out, Finding{Rule: "L3", Level: LevelNote, Severity: Info, Confidence: Medium, Jobs: []string{j.Name}, At: m.At,
-					Text: fmt.Sprintf("the matcher %s of %s matches %d files, none of which the job reads", m.Pattern, j.Name, matched), Fix: "remove it"})
+					Text: fmt.Sprintf("the matcher %s of %s matches %s, none of which the job reads", m.Pattern, j.Name, count(matched, "file")), Fix: "remove it"})
+			case wide*useful <= matched && matched >= 2*wide && !m.Irrelevant && !j.Partial && len(j.Tasks) > 0:
+				out = append(out, Finding{Rule: "L3", Level: LevelNote, Severity: Info, Confidence: Medium, Jobs: []string{j.Name}, At: m.At,
+					Text: fmt.Sprintf("the matcher %s of %s matches %d files, of which the job reads %d: it runs for nothing most of the time", m.Pattern, j.Name, matched, useful),
+					Fix:  "name what it reads: gozer deps triggers --suggest"})
 			}
 		}
 		if len(j.Matchers) > 0 && !j.Private {
 			out = append(out, a.uncovered(j, inputs)...)
 		}
 	}
-	return out
+	return append(out, a.unlisted()...)
 }
+
+// wide is how many files a matcher matches for each that is read before it is too wide.
+const wide = 5
 
 // matched counts the files that a matcher matches, and those of them that are inputs.
 func (a *Analysis) matched(m Matcher, inputs, around map[string]string) (matched, useful int) {
@@ -176,6 +184,13 @@ func (a *Analysis) matched(m Matcher, inputs, around map[string]string) (matched
 	return matched, useful
 }
 
+func count(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
 // configures reports whether a matcher is there for the configuration of the job itself.
 func (a *Analysis) configures(j *Job, m Matcher) bool {
 	return m.Match(j.At.File) || slices.ContainsFunc(a.Files, func(f string) bool {
@@ -183,40 +198,68 @@ func (a *Analysis) configures(j *Job, m Matcher) bool {
 	})
 }
 
-// uncovered is L2: one finding a job, with all files that no matcher covers. That a job is not triggered by
-// the inventory, which all jobs read, is often meant, and another finding.
+// uncovered is L2: one finding a job, with all files that no matcher covers.
 func (a *Analysis) uncovered(j *Job, inputs map[string]string) []Finding {
-	var files, sources []string
+	var texts, add []string
+	var also []Place
 	for _, f := range keys(inputs) {
-		switch {
-		case j.Triggered([]string{f}):
-		case slices.Contains(a.Inventory, f):
-			sources = append(sources, f)
-		default:
-			files = append(files, f)
+		if slices.Contains(a.Inventory, f) || inputs[f] == "named" || j.Triggered([]string{f}) {
+			continue
+		}
+		texts = append(texts, fmt.Sprintf("%s (%s)", f, inputs[f]))
+		add = append(add, pattern(f))
+		also = append(also, Place{File: f})
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	if len(texts) > most+1 {
+		texts = append(texts[:most], fmt.Sprintf("%d more files", len(texts)-most))
+		add = []string{"what gozer deps triggers --suggest says"}
+	}
+	return []Finding{{Rule: "L2", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: []string{j.Name}, At: j.Matchers[len(j.Matchers)-1].At, Also: also,
+		Text: fmt.Sprintf("%s uses %s, but no matcher of it covers that", j.Name, list(texts)),
+		Fix:  "add " + strings.Join(add, ", ") + " to files"}}
+}
+
+// most is how many files a finding names.
+const most = 4
+
+// unlisted is L2 for the inventory, which all jobs read: that a job is not triggered by it is often meant, so that it is
+// one finding for all.
+func (a *Analysis) unlisted() []Finding {
+	var jobs []string
+	var files []string
+	at := Place{}
+	for i := range a.Jobs {
+		j := &a.Jobs[i]
+		if len(j.Matchers) == 0 || j.Private {
+			continue
+		}
+		lacks := false
+		for _, f := range a.Inventory {
+			if !j.Triggered([]string{f}) {
+				lacks = true
+				if !slices.Contains(files, f) {
+					files = append(files, f)
+				}
+			}
+		}
+		if lacks {
+			jobs = append(jobs, j.Name)
+			at = cmp.Or(at, j.Matchers[len(j.Matchers)-1].At)
 		}
 	}
-	at := j.Matchers[len(j.Matchers)-1].At
-	finding := func(files []string, level Level, c Confidence) Finding {
-		var texts, add []string
-		var also []Place
-		for _, f := range files {
-			texts = append(texts, fmt.Sprintf("%s (%s)", f, inputs[f]))
-			add = append(add, pattern(f))
-			also = append(also, Place{File: f})
-		}
-		return Finding{Rule: "L2", Level: level, Severity: Freshness, Confidence: c, Jobs: []string{j.Name}, At: at, Also: also,
-			Text: fmt.Sprintf("%s uses %s, but no matcher of it covers that", j.Name, list(texts)),
-			Fix:  "add " + strings.Join(add, ", ") + " to files"}
+	if len(jobs) == 0 {
+		return nil
 	}
-	var out []Finding
-	if len(files) > 0 {
-		out = append(out, finding(files, LevelWarning, High))
+	who, them := jobs[0]+" is", "it"
+	if len(jobs) > 1 {
+		who, them = fmt.Sprintf("%d jobs are", len(jobs)), "them"
 	}
-	if len(sources) > 0 {
-		out = append(out, finding(sources, LevelNote, Medium))
-	}
-	return out
+	return []Finding{{Rule: "L2", Level: LevelNote, Severity: Freshness, Confidence: Medium, Jobs: jobs, At: at,
+		Text: fmt.Sprintf("%s not triggered by a change of the inventory (%s), which says on which hosts %s: %s", who, list(files), map[bool]string{true: "they work", false: "it works"}[len(jobs) > 1], list(jobs)),
+		Fix:  "add it to files, where " + them + " should run when hosts come and go"}}
 }
 
 // Suggest gives the matchers that cover exactly what a job reads: whole roles, and single files
