@@ -51,6 +51,12 @@ func TestTheStory(t *testing.T) {
 			t.Errorf("the story does not say %q", want)
 		}
 	}
+	// Once more: the fleet comes up again, although nodes of the bastion were left in all of its slots.
+	fourth := w.start(t, args...)
+	if code := fourth.end(t, 2*time.Minute); code != 0 || !strings.Contains(fourth.output(), "hosts are up") {
+		t.Errorf("started again, it ended with %d, want 0:\n%s", code, fourth.output())
+	}
+	w.nothingLeft(t, data)
 	// Every job in the chart of the deployment was told of when it ended.
 	for line := range strings.Lines(third.output()) {
 		if name, _, ok := strings.Cut(line, "│"); ok && !strings.Contains(third.output(), "✓ success  "+strings.TrimSpace(name)+" ") {
