@@ -69,7 +69,8 @@ func (p *plan) analyse(g *api.Graph) error {
 		}
 	}
 	for i := range g.Jobs {
-		if j := &g.Jobs[i]; !j.Started.IsZero() && j.Waiting == "" {
+		// With the edges known the schedule names who was in the way; what was recorded only says for how long.
+		if j := &g.Jobs[i]; !j.Started.IsZero() && (j.Waiting == "" || g.EdgesKnown && len(waits[j.ID]) > 0) {
 			j.Waiting = strings.Join(waits[j.ID], "; ")
 		}
 	}

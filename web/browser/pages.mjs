@@ -44,6 +44,9 @@ try {
   await fits(page)
   await picture(page, 'status')
 
+  // What has left the pipelines lately leads to its buildset.
+  await page.getByRole('region', { name: 'Lately ended' }).getByRole('link', { name: /buildset/ }).first().waitFor()
+
   // A step in the pipeline is seen without a reload.
   await ask('fail image')
   await page.getByRole('region', { name: 'gate' }).locator('.state', { hasText: 'failed' }).first().waitFor()
@@ -94,6 +97,22 @@ try {
   await page.getByRole('button', { name: 'Follow' }).click()
   await ask('end')
   await page.getByRole('button', { name: 'To the end' }).waitFor()
+
+  // Times are those of whoever looks; their zone and UTC are told.
+  await page.locator('time').first().waitFor()
+  assert.match((await page.locator('time').first().getAttribute('title')) ?? '', /UTC\)$/)
+  // A name is copied whole.
+  await page.getByRole('button', { name: 'Copy b-service-gitea' }).click()
+  await page.getByText('copied').waitFor()
+
+  // What is not there is said to be not there.
+  await page.goto(`${server}/t/t/build/nope`)
+  await page.getByText('not in the history').waitFor()
+  assert.equal(await page.getByRole('heading', { name: 'Build', exact: true }).count(), 0)
+  await page.goto(`${server}/t/nope/status`)
+  await page.getByText('There is no tenant nope here.').waitFor()
+  await page.goto(`${server}/nope`)
+  await page.getByText('There is no such page.').waitFor()
 
   // The past.
   await page.goto(`${server}/t/t/builds`)
@@ -174,6 +193,11 @@ try {
   await dark.getByRole('region', { name: 'Timeline' }).getByText('service-gitea').waitFor()
   await dark.waitForTimeout(300)
   await dark.screenshot({ path: `${pictures}/dark-buildset.png`, fullPage: true })
+  // The first key leads past the tabs, the next to them.
+  await dark.goto(`${server}/t/t/status`)
+  await dark.getByText('Speed up the parser').waitFor()
+  await dark.keyboard.press('Tab')
+  assert.equal(await dark.evaluate(() => document.activeElement?.textContent), 'To the content')
   await dark.keyboard.press('Tab')
   assert.equal(await dark.evaluate(() => document.activeElement?.textContent), 'Gozer')
 

@@ -21,10 +21,10 @@ function withoutControls(line: string): string {
   return (last >= 0 ? line.slice(last + 1) : line).replace(/\x1b\[[0-9;?]*[A-Za-ln-z]/g, '').replace(/\x1b\][^\x07]*\x07/g, '')
 }
 
-/** stamped takes the time off a line: the whole of it, the part that people read, and what follows. */
-export function stamped(line: string): { whole: string; time: string; text: string } {
-  const m = /^(\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d)(?:\.\d+)?) \| /.exec(line)
-  return m ? { whole: m[1]!, time: m[2]!, text: line.slice(m[0].length) } : { whole: '', time: '', text: line }
+/** stamped takes the time (UTC) off a line: as the API has times, and what follows it. */
+export function stamped(line: string): { time: string; text: string } {
+  const m = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) \| /.exec(line)
+  return m ? { time: `${m[1]}T${m[2]}`, text: line.slice(m[0].length) } : { time: '', text: line }
 }
 
 /** kind tells lines that a reader looks for: results, tasks, errors. */

@@ -2,6 +2,7 @@
 
 import dagre from '@dagrejs/dagre'
 import type { Job } from './types'
+import { brief } from './words'
 
 export interface Box {
   job: Job
@@ -86,16 +87,6 @@ export function reduced(jobs: Job[]): Edge[] {
   return all.filter((e) => !parents.get(e.to)!.some((p) => p !== e.from && ancestors(p).has(e.from)))
 }
 
-/** brief takes away what all of several names begin with, up to a dash. */
-export function brief(names: string[]): string[] {
-  const [first, ...rest] = names
-  if (!first || rest.length < 2) return names
-  let n = 0
-  while (n < first.length && rest.every((s) => s[n] === first[n])) n++
-  n = first.lastIndexOf('-', n - 1) + 1
-  return names.map((s) => s.slice(n) || s)
-}
-
 /** between are the points by which an edge avoids boxes; between neighbours there is nothing to avoid. */
 function between(points: { x: number; y: number }[]): { x: number; y: number }[] {
   return points.length > 3 ? points.slice(1, -1) : []
@@ -113,9 +104,4 @@ export function curve(points: { x: number; y: number }[]): string {
     last = p
   }
   return d
-}
-
-/** hasEdges: without any, a picture of the graph would say nothing. */
-export function hasEdges(jobs: Job[]): boolean {
-  return jobs.some((j) => (j.depends ?? []).length > 0)
 }

@@ -1,17 +1,19 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import css from '../app.css?raw'
 import { html, kind, plain, stamped } from './ansi'
 import { changeWord, diff, matches as changeMatches, votes } from './changes'
 import { chart, ticks } from './gantt'
-import { brief, curve, draw, reduced } from './graph'
+import { curve, draw, reduced } from './graph'
 import { lists, nodeNote, search } from './lists'
-import { apply, count, empty, matches, ordered } from './live'
+import { linked } from './links'
+import { apply, count, empty, matches, ordered, Stream, type Live } from './live'
 import { lanes, percent } from './locks'
 import { atEnd, chunk, Lines, lineHeight, split, visible } from './loglines'
 import { apiQuery, turned } from './page'
-import { lines, read, to } from './route'
-import { ago, duration, parse } from './time'
+import { changeOf, lines, read, to } from './route'
+import { ago, duration, full, parse } from './time'
 import type { Item, Job, LiveEvent } from './types'
-import { jobWord, progress, reason, tally, timing } from './words'
+import { brief, jobWord, progress, reason, refName, shortPlace, tally, timing } from './words'
 
 const job = (id: string, more: Partial<Job> = {}): Job => ({ id, name: id, voting: true, state: 'waiting', ...more })
 const item = (id: string, more: Partial<Item> = {}): Item => ({
@@ -31,6 +33,95 @@ describe('time', () => {
     expect(parse(null)).toBeUndefined()
     expect(parse('soon')).toBeUndefined()
     expect(ago('2026-03-01T11:58:00', t0)).toBe('2m ago')
+    expect(full('2026-03-01T12:00:00')).toContain('(2026-03-01 12:00:00 UTC)')
+    expect(full(null)).toBe('')
+  })
+})
+
+describe('the stream', () => {
+  class Source {
+    static made: Source[] = []
+    onopen?: () => void
+    onerror?: () => void
+    onmessage?: (m: { data: string }) => void
+    readyState = 1
+    constructor(public url: string) {
+      Source.made.push(this)
+    }
+    close(): void {}
+    say(ev: Partial<LiveEvent>): void {
+      this.onmessage!({ data: JSON.stringify({ now: at(0), ...ev }) })
+    }
+  }
+  afterEach(() => {
+    vi.useRealTimers()
+    vi.unstubAllGlobals()
+    Source.made = []
+  })
+  it('draws many events at once, and comes back after an answer that was an error', () => {
+    vi.useFakeTimers()
+    vi.stubGlobal('EventSource', Source)
+    const drawn: Live[] = []
+    const states: boolean[] = []
+    const stream = new Stream('t', (l) => drawn.push(l), (c) => states.push(c))
+    const [source] = Source.made
+    source!.onopen!()
+    source!.say({ version: 'e-1', snapshot: true, items: [item('a')] })
+    expect(drawn.length).toBe(1)
+    for (let n = 2; n < 52; n++) source!.say({ version: `e-${n}`, items: [item(`b${n}`)] })
+    expect(drawn.length).toBe(1)
+    vi.advanceTimersByTime(200)
+    expect(drawn.length).toBe(2)
+    expect(drawn[1]!.items.size).toBe(51)
+    source!.readyState = 0
+    source!.onerror!()
+    vi.advanceTimersByTime(10_000)
+    expect(Source.made.length).toBe(1) // the browser does that itself
+    source!.readyState = 2
+    source!.onerror!()
+    vi.advanceTimersByTime(2000)
+    expect(Source.made[1]!.url).toBe('/api/tenant/t/events?last-event-id=e-51')
+    expect(states).toEqual([true, false, false])
+    stream.close()
+    Source.made[1]!.say({ version: 'e-52', items: [item('z')] })
+    stream.close()
+    vi.advanceTimersByTime(10_000)
+    expect(drawn.length).toBe(2)
+  })
+})
+
+describe('the colours', () => {
+  const colours = new Map([...css.matchAll(/--(\w+): light-dark\((#\w+), (#\w+)\)/g)].map((m) => [m[1]!, [m[2]!, m[3]!]]))
+  const light = (hex: string): number => {
+    const six = hex.length === 4 ? [...hex.slice(1)].map((c) => c + c).join('') : hex.slice(1)
+    const [r, g, b] = [0, 2, 4].map((i) => parseInt(six.slice(i, i + 2), 16) / 255).map((x) => (x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4))
+    return 0.2126 * r! + 0.7152 * g! + 0.0722 * b!
+  }
+  it('can be read on every ground, light and dark (WCAG AA)', () => {
+    for (const scheme of [0, 1])
+      for (const text of ['text', 'soft', 'link', 'good', 'bad', 'run', 'warn', 'wait', 'mute', 'accent'])
+        for (const ground of ['bg', 'card', 'sunk']) {
+          const [a, b] = [light(colours.get(text)![scheme]!), light(colours.get(ground)![scheme]!)]
+          expect((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), `${text} on ${ground}, ${scheme ? 'dark' : 'light'}`).toBeGreaterThan(4.5)
+        }
+  })
+})
+
+describe('what people wrote', () => {
+  it('has addresses', () => {
+    expect(linked('see http://a/b, or (https://c/d?e=1#f).')).toEqual([
+      { text: 'see ' }, { text: 'http://a/b', href: 'http://a/b' }, { text: ', or (' }, { text: 'https://c/d?e=1#f', href: 'https://c/d?e=1#f' }, { text: ').' },
+    ])
+    expect(linked('javascript:alert(1) ftp://x')).toEqual([{ text: 'javascript:alert(1) ftp://x' }])
+    expect(linked('')).toEqual([])
+  })
+  it('names changes, branches and files', () => {
+    expect(refName({ change: '12', patchset: '3', ref: 'refs/changes/12/12/3' })).toBe('12,3')
+    expect(refName({ change: null, patchset: null, ref: 'refs/heads/stable/1' })).toBe('stable/1')
+    expect(shortPlace('/srv/views/bs/abc/src/local/org/app/playbooks/a.yaml:3')).toBe('org/app/playbooks/a.yaml:3')
+    expect(shortPlace('playbooks/a.yaml:3')).toBe('playbooks/a.yaml:3')
+    expect(changeOf('/forge/local/c/org/app/+/12')).toBe('local/12')
+    expect(changeOf('/forge/local/api/changes/12')).toBeUndefined()
   })
 })
 
@@ -186,8 +277,8 @@ describe('ansi', () => {
     expect(plain('\x1b[2K\x1b[1;32mok')).toBe('ok')
   })
   it('takes the time off a line', () => {
-    expect(stamped('2026-03-01 12:00:00.123456 | a | b')).toEqual({ whole: '2026-03-01 12:00:00.123456', time: '12:00:00', text: 'a | b' })
-    expect(stamped('plain')).toEqual({ whole: '', time: '', text: 'plain' })
+    expect(stamped('2026-03-01 12:00:00.123456 | a | b')).toEqual({ time: '2026-03-01T12:00:00.123456', text: 'a | b' })
+    expect(stamped('plain')).toEqual({ time: '', text: 'plain' })
   })
   it('knows lines that matter', () => {
     expect(kind('2026-03-01 12:00:00.123456 | TASK [x : y] ***')).toBe('task')

@@ -44,6 +44,7 @@ export function count(live: Live, p: Pipeline): number {
 /** matches tells whether an item fits a search: every word in some project, change, title, branch or owner. */
 export function matches(item: Item, search: string): boolean {
   const words = search.toLowerCase().split(/\s+/).filter(Boolean)
+  if (!words.length) return true
   const text = item.refs.map((r) => [r.project, r.id, r.title, r.branch, r.owner].join(' ')).join(' ').toLowerCase() + ' ' + item.pipeline
   return words.every((w) => text.includes(w))
 }
@@ -54,26 +55,50 @@ export function find(live: Live, buildset: string): Item | undefined {
   return undefined
 }
 
+/** pause is how long events are gathered before the page is drawn anew, in milliseconds. */
+const pause = 100
+
 /** Stream follows a tenant with the one EventSource of the page. */
 export class Stream {
-  private source: EventSource
+  private source?: EventSource
   private live = empty()
+  private timer?: ReturnType<typeof setTimeout>
+  private again?: ReturnType<typeof setTimeout>
 
   constructor(
-    tenant: string,
+    private tenant: string,
     private onChange: (l: Live) => void,
-    onState: (connected: boolean) => void,
+    private onState: (connected: boolean) => void,
   ) {
-    this.source = new EventSource(`/api/tenant/${encodeURIComponent(tenant)}/events`)
-    this.source.onopen = () => onState(true)
-    this.source.onerror = () => onState(false)
-    this.source.onmessage = (m) => {
+    this.open()
+  }
+
+  private open(): void {
+    const after = this.live.version ? `?last-event-id=${encodeURIComponent(this.live.version)}` : ''
+    const source = new EventSource(`/api/tenant/${encodeURIComponent(this.tenant)}/events${after}`)
+    this.source = source
+    source.onopen = () => this.onState(true)
+    source.onerror = () => {
+      this.onState(false)
+      // A browser comes back by itself after a lost connection, and never after an answer that was an error.
+      if (source.readyState === 2) this.again = setTimeout(() => this.open(), 2000)
+    }
+    source.onmessage = (m) => {
+      const first = this.live.version === ''
       this.live = apply(this.live, JSON.parse(m.data as string) as LiveEvent, Date.now())
-      this.onChange(this.live)
+      if (first) this.onChange(this.live)
+      else this.timer ??= setTimeout(() => this.tell(), pause)
     }
   }
 
+  private tell(): void {
+    this.timer = undefined
+    this.onChange(this.live)
+  }
+
   close(): void {
-    this.source.close()
+    this.source?.close()
+    clearTimeout(this.timer)
+    clearTimeout(this.again)
   }
 }

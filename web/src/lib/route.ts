@@ -24,6 +24,12 @@ export function to(tenant: string, page: string, id = '', query: Record<string, 
   return `/t/${encodeURIComponent(tenant)}/${page}${id ? '/' + encodeURIComponent(id) : ''}${q ? '?' + q : ''}`
 }
 
+/** changeOf is the id of the change to which an address of the built-in forge leads, as reports have it. */
+export function changeOf(path: string): string | undefined {
+  const m = /^\/forge\/([^/]+)\/c\/.+\/\+\/(\d+)$/.exec(path)
+  return m ? `${decodeURIComponent(m[1]!)}/${m[2]}` : undefined
+}
+
 /** lines reads #L12 or #L12-20: first and last line, counted from 1. */
 export function lines(hash: string): [number, number] | undefined {
   const m = /^#L(\d+)(?:-L?(\d+))?$/.exec(hash)

@@ -26,11 +26,25 @@ export function ago(t: string | null | undefined, now: number): string {
   return now - ms < 5000 ? 'just now' : `${duration(now - ms)} ago`
 }
 
+/** full is all of a moment: day, time and zone of whoever looks, and the same in UTC. */
+export function full(t: string | null | undefined): string {
+  const ms = parse(t)
+  if (ms === undefined) return ''
+  const d = new Date(ms)
+  const local = d.toLocaleString([], { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23', timeZoneName: 'short' })
+  return `${local} (${d.toISOString().slice(0, 19).replace('T', ' ')} UTC)`
+}
+
+/** hms is the local time of day. */
+export function hms(t: string | null | undefined): string {
+  const ms = parse(t)
+  return ms === undefined ? '' : new Date(ms).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
+}
+
 /** clock is the local time of day, with the date where it is not today's. */
 export function clock(t: string | null | undefined, now: number): string {
   const ms = parse(t)
   if (ms === undefined) return ''
   const d = new Date(ms)
-  const time = d.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' })
-  return d.toDateString() === new Date(now).toDateString() ? time : `${d.toLocaleDateString()} ${time}`
+  return d.toDateString() === new Date(now).toDateString() ? hms(t) : `${d.toLocaleDateString()} ${hms(t)}`
 }

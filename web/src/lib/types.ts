@@ -172,7 +172,7 @@ export interface Change {
 export interface ChangeDetail extends Change {
   ref: string
   missing_labels: string[] | null
-  comments: { patchset: number; user: string; at: string; text: string }[] | null
+  comments: { patchset: number; user: string; at: string; text: string; votes?: { label: string; value: number }[] }[] | null
 }
 
 export interface LogLines {

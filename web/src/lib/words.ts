@@ -1,7 +1,7 @@
 // Icon and word for every state: status is never told by colour alone.
 
 import { duration, parse } from './time'
-import type { Item, Job } from './types'
+import type { HistoryRef, Item, Job } from './types'
 
 export type Tone = 'good' | 'bad' | 'run' | 'wait' | 'mute' | 'warn'
 
@@ -50,6 +50,16 @@ export function resultWord(result: string, voting = true): Word {
   return jobWord({ state, result, voting })
 }
 
+/** refName is what people call what a build was for: a change with its patch set, a branch, a tag. */
+export function refName(r: Pick<HistoryRef, 'change' | 'patchset' | 'ref'>): string {
+  return r.change ? `${r.change},${r.patchset}` : r.ref.replace(/^refs\/(heads|tags)\//, '')
+}
+
+/** shortPlace is a file in a project, without where the project happened to lie on that host. */
+export function shortPlace(place: string): string {
+  return place.replace(/^.*\/src\/[^/]+\//, '')
+}
+
 /** reason is the sentence that says why a job does not run, where neither its state nor its item's note say it. */
 export function reason(j: Job, note = ''): string {
   const telling = ['waiting', 'queued', 'paused', 'skipped', 'canceled'].includes(j.state)
@@ -88,4 +98,19 @@ export function tally(list: Job[]): { w: Word; n: number }[] {
     else out.push({ w, n: 1 })
   }
   return out
+}
+
+/** brief takes away what all of several names begin with, up to a dash. */
+export function brief(names: string[]): string[] {
+  const [first, ...rest] = names
+  if (!first || rest.length < 2) return names
+  let n = 0
+  while (n < first.length && rest.every((s) => s[n] === first[n])) n++
+  n = first.lastIndexOf('-', n - 1) + 1
+  return names.map((s) => s.slice(n) || s)
+}
+
+/** hasEdges: without any, a picture of the graph would say nothing. */
+export function hasEdges(jobs: Job[]): boolean {
+  return jobs.some((j) => (j.depends ?? []).length > 0)
 }
