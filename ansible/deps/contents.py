@@ -2,6 +2,7 @@
 file mounts. Kubernetes manifests and recipes for images name paths in containers: nothing is taken from them."""
 
 import hashlib
+import os
 import re
 
 import yaml
@@ -29,6 +30,9 @@ LIMIT = 300
 def study(dest, text, raw=""):
     """What content says; raw is the template that it was made from, for line numbers."""
     out = {"dest": dest, "hash": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    named = {m[n]: m.start() for p, n in ((DATABASE, 1), (STORE, 1), (APART, 1), (URL, 0)) for m in list(p.finditer(text))[::-1][-LIMIT:]}
+    if named:
+        out["lines"] = {name: written(text, at, (raw or text).splitlines()) for name, at in named.items()}
     databases = sorted(set(DATABASE.findall(text)))
     if databases:
         out["databases"] = databases
@@ -69,6 +73,18 @@ def study(dest, text, raw=""):
 def commented(text, at):
     start = text.rfind("\n", 0, at) + 1
     return text[start:at].lstrip().startswith(("#", ";", "//"))
+
+
+def written(text, at, lines):
+    """The line of a template that has become the one at a place of a text: the one with the longest beginning of it."""
+    start = text.rfind("\n", 0, at) + 1
+    line = text[start:].split("\n", 1)[0].strip()
+    best, most = 1, 0
+    for number, one in enumerate(lines, 1):
+        n = len(os.path.commonprefix([one.strip(), line]))
+        if n > most:
+            best, most = number, n
+    return best
 
 
 def served(text, at):

@@ -93,7 +93,7 @@ class Renderer:
     def late(self, names, variables, state):
         """A name that only a run knows, of those that an expression uses; empty where there is none."""
         for name in sorted(self.names.closure(names, variables)):
-            if name in FACTS or name in state.late or (name.startswith("ansible_") and name not in variables):
+            if name in FACTS or name in state.late or ((name.startswith("ansible_") or name == "zuul") and name not in variables):
                 return name
         return ""
 

@@ -31,7 +31,7 @@ server and no account, and changes nothing.
   gozer deps simulate           how long 1, 2, 4, 8, 16 jobs at a time would take
   gozer deps races BUILDSET     what jobs of a deployment really touched without an order (asks a server)
 
-PATH is the checkout, the present folder where it is not given. docs/deps.md says more.`,
+PATH (for why: -C PATH) is the checkout, the present folder where it is not given. docs/deps.md says more.`,
 	}
 	cmd.AddCommand(auditCommand(), whyCommand(), simulateCommand(), docCommand(), checkCommand(), encodeCommand(), triggersCommand(), racesCommand())
 	return cmd
@@ -120,7 +120,7 @@ func pipelines(a *deps.Analysis, name string) ([]*deps.Pipeline, error) {
 	case name != "":
 		return nil, fmt.Errorf("no pipeline is called %q here; there are: %s", name, strings.Join(names, ", "))
 	}
-	return nil, fmt.Errorf("no pipeline here has a job whose playbook touches a host of the inventory; there are: %s; name one with --pipeline", strings.Join(names, ", "))
+	return nil, fmt.Errorf("no pipeline here has a job that works on a host of the inventory, in a cluster or in a cloud, as far as was read; there are: %s; name one with --pipeline", strings.Join(names, ", "))
 }
 
 // into runs f on the standard output, or on a file.

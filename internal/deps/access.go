@@ -268,11 +268,11 @@ func (b *builder) contents(t *Task, host string) {
 			if itself(at) {
 				at = host
 			}
-			b.add(Access{Resource: Resource{Database, at, d[1]}, Verb: Read, Task: t, Weak: true, Named: true, At: Place{File: c.Source, Line: 1}})
+			b.add(Access{Resource: Resource{Database, at, d[1]}, Verb: Read, Task: t, Weak: true, Named: true, At: c.at(d[0])})
 		}
 		for _, u := range c.URLs {
 			if name, port, ok := (&AccessRule{Verb: Contact}).endpoint(nil, u, host); ok {
-				b.add(Access{Resource: Resource{Endpoint, host, port}, Verb: Contact, Task: t, Weak: true, Named: true, Detail: name, At: Place{File: c.Source, Line: 1}})
+				b.add(Access{Resource: Resource{Endpoint, host, port}, Verb: Contact, Task: t, Weak: true, Named: true, Detail: name, At: c.at(u)})
 			}
 		}
 		b.stored(t, host, c)
@@ -291,6 +291,11 @@ func (b *builder) contents(t *Task, host string) {
 			b.add(Access{Resource: Resource{File, host, name}, Verb: Read, Task: t, Weak: true, Named: true, At: Place{File: c.Source, Line: c.Paths[p]}})
 		}
 	}
+}
+
+// at is the place of a host or of a URL that a file names.
+func (c *Content) at(name string) Place {
+	return Place{File: c.Source, Line: max(1, c.Lines[name])}
 }
 
 func (b *builder) compose(t *Task, host string, c *Content) {

@@ -30,16 +30,17 @@ type Severity string
 
 // The severities, worst first. Bootstrap: it fails on a new system. Outage: what a job talks to is
 // restarted. Torn: it reads while another writes. Freshness: yesterday's value is used until the next
-// run. Info: nothing.
+// run. Info: nothing. Blind: what was not read, so that nothing is known of it.
 const (
 	Bootstrap Severity = "bootstrap"
 	Outage    Severity = "outage"
 	Torn      Severity = "torn"
 	Freshness Severity = "freshness"
 	Info      Severity = "info"
+	Blind     Severity = "blind"
 )
 
-var severities = []Severity{Bootstrap, Outage, Torn, Freshness, Info}
+var severities = []Severity{Blind, Bootstrap, Outage, Torn, Freshness, Info}
 var confidences = []Confidence{High, Medium, Low}
 
 // Edge is an edge between two jobs. Of an order edge First runs before Then; of a mutex, First is the
@@ -149,6 +150,9 @@ func (a *Analysis) unknown(j *Job) {
 		}
 		if _, ok := t.Delegate.(map[string]any); ok {
 			note(t.At, "the host that a task is delegated to is not known")
+		}
+		if hosts, ok := (&builder{Analysis: a, job: j}).where(t); ok && len(hosts) == 0 {
+			continue // it works where nobody else does
 		}
 		for _, r := range a.table.modules[a.table.name(t.Module)] {
 			for _, name := range r.Name {

@@ -60,7 +60,7 @@ type AuditOptions struct {
 
 // Audit finds what is missing, what does nothing, and what is wrong with matchers and set-up.
 func (a *Analysis) Audit(o AuditOptions) *Audit {
-	out := &Audit{}
+	out := &Audit{Pipelines: []string{}, Findings: []Finding{}}
 	var found []Finding
 	jobs := map[string]bool{}
 	for i := range a.Pipelines {
@@ -97,6 +97,13 @@ func (a *Analysis) Audit(o AuditOptions) *Audit {
 		if o.Pipeline == "" || slices.ContainsFunc(f.Jobs, func(j string) bool { return jobs[j] }) {
 			found = append(found, f)
 		}
+	}
+	for _, p := range a.Broken {
+		level := LevelWarning
+		if p.Lost {
+			level = LevelError
+		}
+		found = append(found, Finding{Rule: "config", Level: level, Severity: Blind, Confidence: High, At: p.At, Text: p.Text, Fix: "mend it: gozer config check shows it whole"})
 	}
 	for _, f := range mergePipelines(found) {
 		if w := a.waiver(f, o.Today); w != nil {

@@ -198,7 +198,9 @@ func (a *Analysis) reads(m meeting, format string) {
 	if y.Verb == Test || x.Verb == Edit {
 		severity = Freshness
 	}
-	if y.Named {
+	if y.Verb == Test {
+		format = strings.ReplaceAll(format, "reads", "looks for")
+	} else if y.Named {
 		format = strings.ReplaceAll(format, "reads", "names")
 	}
 	conf := certain(High, x, y)

@@ -99,6 +99,9 @@ func (a *Analysis) outagesOf(p *Pipeline, pairs []Finding) []Finding {
 			continue
 		}
 		f := pairs[0]
+		if f.Edges[0].Then == who {
+			f.At = f.Edges[0].At[1]
+		}
 		f.Jobs, f.Also, f.Edges = []string{who}, nil, nil
 		var hosts, others []string
 		for _, o := range pairs {

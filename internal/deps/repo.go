@@ -32,8 +32,9 @@ type Repo struct {
 	// Semaphores has the capacity of those that are declared.
 	Semaphores map[string]int
 	Settings   Settings
-	// Problems are what could not be read.
+	// Problems are what could not be read. Broken are those of the Zuul configuration.
 	Problems []Problem
+	Broken   []Problem
 }
 
 // Variable is one key of a file of variables: where it stands and which other variables it uses.
@@ -65,6 +66,8 @@ type Problem struct {
 	Job  string `json:"job,omitempty"`
 	At   Place  `json:"at"`
 	Text string `json:"text"`
+	// Lost: nothing of the file is known.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // Job is one deployment job with the content that it runs.
@@ -171,6 +174,8 @@ type Content struct {
 	// Stores are hosts and ports of databases and the like that it names; Sockets are those that it tells a program to make.
 	Stores  [][2]string `json:"stores"`
 	Sockets []string    `json:"sockets"`
+	// Lines are those of Source on which the hosts and the URLs stand.
+	Lines map[string]int `json:"lines"`
 	// URLs are those that it names, without paths.
 	URLs []string `json:"urls"`
 	// Foreign: its paths are those of a container.

@@ -13,7 +13,7 @@ var Rules = []Rule{
 	{"R4", "write the same thing", "Two jobs write the same file, secret or object: whoever comes second undoes the first."},
 	{"R4b", "writes below what another manages", "One job manages a whole tree, as git and synchronize do, below which another writes."},
 	{"R5", "need the same lock of a host", "Two jobs use the package manager or the firewall of the same host."},
-	{"R6", "write the same Kubernetes object", "Two jobs write, or one writes and the other reads, the same object."},
+	{"R6", "need or write the same Kubernetes object", "Two jobs write, or one writes and the other reads, the same object."},
 	{"R6b", "uses a namespace that another makes", "One job makes a namespace in which the other has objects."},
 	{"R7", "needs or manages the same account", "One job makes an account that the other needs; or two manage the same one, which is often harmless."},
 	{"R8", "run the same playbook", "Two jobs run the same playbook: they do the same at the same time, and their logs have the same name."},
@@ -35,6 +35,7 @@ var Rules = []Rule{
 	{"L7", "pipelines that differ", "A job depends on other jobs in one pipeline than in another."},
 	{"L8", "a cycle", "The declared and the inferred edges together have a cycle."},
 	{"L9", "a reboot that loses state", "A step reboots after steps whose effect a reboot undoes."},
+	{"config", "Zuul configuration that cannot be loaded", "A file of the configuration has a mistake: what stands there was not looked at."},
 	{"idle", "a dependency for which nothing speaks", "No evidence was found for a declared dependency."},
 }
 

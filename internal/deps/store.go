@@ -47,6 +47,6 @@ func (b *builder) stored(t *Task, host string, c *Content) {
 		if itself(name) {
 			continue
 		}
-		b.add(Access{Resource: Resource{Endpoint, host, s[1]}, Verb: Contact, Task: t, Weak: true, Named: true, Detail: name, At: Place{File: c.Source, Line: 1}})
+		b.add(Access{Resource: Resource{Endpoint, host, s[1]}, Verb: Contact, Task: t, Weak: true, Named: true, Detail: name, At: c.at(name)})
 	}
 }

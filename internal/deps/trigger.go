@@ -3,6 +3,7 @@ package deps
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -147,7 +148,7 @@ func (a *Analysis) matchers() []Finding {
 					if m.Irrelevant {
 						level, severity = LevelNote, Info // it only does nothing
 					}
-					out = append(out, Finding{Rule: "L1", Level: level, Severity: severity, Confidence: High, At: m.At, Fix: "correct or remove it"})
+					out = append(out, Finding{Rule: "L1", Level: level, Severity: severity, Confidence: High, At: m.At, Fix: a.instead(m)})
 				}
 				out[n].Jobs = append(out[n].Jobs, j.Name)
 				out[n].Text = fmt.Sprintf("the matcher %s of %s matches no file", m.Pattern, list(out[n].Jobs))
@@ -169,6 +170,55 @@ func (a *Analysis) matchers() []Finding {
 
 // wide is how many files a matcher matches for each that is read before it is too wide.
 const wide = 5
+
+// instead says what a matcher that matches nothing may have meant: a file or folder whose name is nearly so.
+func (a *Analysis) instead(m Matcher) string {
+	meant := strings.TrimSuffix(strings.ReplaceAll(strings.Trim(m.Pattern, "^$"), `\.`, "."), "/")
+	if meant == "" || strings.ContainsAny(meant, `\*()[]|?+`) {
+		return "correct or remove it"
+	}
+	best, least := "", 3
+	seen := map[string]bool{}
+	for _, f := range a.Files {
+		for name := f; name != "."; name = path.Dir(name) {
+			if seen[name] {
+				break
+			}
+			seen[name] = true
+			if d := distance(name, meant, least); d < least {
+				best, least = name, d
+			}
+		}
+	}
+	if best == "" {
+		return "correct or remove it"
+	}
+	return "correct it: there is " + best
+}
+
+// distance is how many letters it takes to make one name of another; most where it is that many or more.
+func distance(x, y string, most int) int {
+	if len(x)-len(y) >= most || len(y)-len(x) >= most {
+		return most
+	}
+	row := make([]int, len(y)+1)
+	for k := range row {
+		row[k] = k
+	}
+	for i := range len(x) {
+		left := row[0]
+		row[0] = i + 1
+		for k := range len(y) {
+			change := left
+			if x[i] != y[k] {
+				change++
+			}
+			left = row[k+1]
+			row[k+1] = min(change, row[k]+1, row[k+1]+1)
+		}
+	}
+	return min(row[len(y)], most)
+}
 
 // matched counts the files that a matcher matches, and those of them that are inputs.
 func (a *Analysis) matched(m Matcher, inputs, around map[string]string) (matched, useful int) {
@@ -203,23 +253,59 @@ func (a *Analysis) uncovered(j *Job, inputs map[string]string) []Finding {
 	var texts, add []string
 	var also []Place
 	for _, f := range keys(inputs) {
-		if slices.Contains(a.Inventory, f) || inputs[f] == "named" || j.Triggered([]string{f}) {
+		if slices.Contains(a.Inventory, f) || inputs[f] == "named" || j.Triggered([]string{f}) || j.excluded(f) != nil {
 			continue
 		}
 		texts = append(texts, fmt.Sprintf("%s (%s)", f, inputs[f]))
 		add = append(add, pattern(f))
 		also = append(also, Place{File: f})
 	}
+	out := a.leftOut(j, inputs)
 	if len(texts) == 0 {
-		return nil
+		return out
 	}
 	if len(texts) > most+1 {
 		texts = append(texts[:most], fmt.Sprintf("%d more files", len(texts)-most))
 		add = []string{"what gozer deps triggers --suggest says"}
 	}
-	return []Finding{{Rule: "L2", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: []string{j.Name}, At: j.Matchers[len(j.Matchers)-1].At, Also: also,
+	return append(out, Finding{Rule: "L2", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: []string{j.Name}, At: j.Matchers[len(j.Matchers)-1].At, Also: also,
 		Text: fmt.Sprintf("%s uses %s, but no matcher of it covers that", j.Name, list(texts)),
-		Fix:  "add " + strings.Join(add, ", ") + " to files"}}
+		Fix:  "add " + strings.Join(add, ", ") + " to files"})
+}
+
+// excluded is the irrelevant-files that leaves a file out although files has it, or there is no files.
+func (j *Job) excluded(file string) *Matcher {
+	positive, wanted := false, false
+	var by *Matcher
+	for i := range j.Matchers {
+		m := &j.Matchers[i]
+		switch {
+		case !m.Irrelevant:
+			positive = true
+			wanted = wanted || m.Match(file)
+		case m.Match(file):
+			by = m
+		}
+	}
+	if positive && !wanted {
+		return nil
+	}
+	return by
+}
+
+// leftOut is L2 for files that irrelevant-files leaves out.
+func (a *Analysis) leftOut(j *Job, inputs map[string]string) []Finding {
+	var out []Finding
+	for _, f := range keys(inputs) {
+		by := j.excluded(f)
+		if by == nil || slices.Contains(a.Inventory, f) || inputs[f] == "named" {
+			continue
+		}
+		out = append(out, Finding{Rule: "L2", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: []string{j.Name}, At: by.At, Also: []Place{{File: f}},
+			Text: fmt.Sprintf("%s uses %s (%s), but the irrelevant-files %s leaves it out: a change of it alone does not run the job", j.Name, f, inputs[f], by.Pattern),
+			Fix:  "take it out of irrelevant-files; where that is inherited, set irrelevant-files: [] on the job"})
+	}
+	return out
 }
 
 // most is how many files a finding names.

@@ -70,7 +70,7 @@ func Repo(ctx context.Context, o Options) (*deps.Repo, error) {
 	r := &deps.Repo{Files: c.files, Settings: settings, Semaphores: c.semaphores(), Inventory: c.sources(c.inventory(settings)), Pipelines: c.pipelines()}
 	for _, f := range c.conf {
 		for _, p := range f.Problems() {
-			r.Problems = append(r.Problems, deps.Problem{At: deps.Place{File: p.Source.Path, Line: p.Line}, Text: p.Short})
+			r.Broken = append(r.Broken, deps.Problem{At: deps.Place{File: p.Source.Path, Line: p.Line}, Text: p.Short, Lost: len(f.Jobs)+len(f.Projects)+len(f.Templates) == 0})
 		}
 	}
 	q := c.request(r, o)

@@ -11,10 +11,19 @@ import (
 
 // page is the audit as one file that needs nothing from elsewhere.
 var page = template.Must(template.New("audit").Funcs(template.FuncMap{
-	"rule":   deps.RuleOf,
+	"rule": deps.RuleOf,
+	"told": func(a *deps.Analysis, f deps.Finding) (out struct {
+		deps.Finding
+		What, Why string
+	}) {
+		out.Finding = f
+		out.What, out.Why = split(a, f)
+		return out
+	},
 	"stakes": func(s deps.Severity) string { return stakes[s] },
 	"join":   join,
 	"places": places,
+	"where":  where,
 	"word":   func(n int, word string) string { return strings.TrimPrefix(count(n, word), strconv.Itoa(n)+" ") },
 }).Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -33,13 +42,13 @@ table { border-collapse: collapse; } td, th { text-align: left; padding: .25rem 
 .scroll { overflow-x: auto; } .scroll svg { max-width: 100%; height: auto; } details { margin: .6rem 0; } summary { cursor: pointer; } p { margin: .3rem 0; }
 </style>
 <h1>What the deployment jobs depend on</h1>
-<p class="lead">{{.Out.Jobs}} jobs in {{join .Out.Pipelines}}, on {{len .A.Hosts}} hosts. Written by <code>gozer deps audit</code> from the Zuul configuration and the Ansible content.</p>
+<p class="lead">{{.Out.Jobs}} jobs in {{join .Out.Pipelines}}, {{where .A}}. Written by <code>gozer deps audit</code> from the Zuul configuration and the Ansible content.</p>
 <div class="sums"><div><b class="error">{{.N.error}}</b>{{word .N.error "error"}}</div><div><b class="warning">{{.N.warning}}</b>{{word .N.warning "warning"}}</div><div><b class="note">{{.N.note}}</b>{{word .N.note "note"}}</div>
 <div><b>{{.Pairs.Ordered}}</b>pairs ordered by evidence</div><div><b>{{.Pairs.Exclusive}}</b>pairs exclusive</div><div><b>{{.Pairs.Unknown}}</b>pairs of which nothing is known<br><span class="meta">no proof that they are independent</span></div></div>
 {{range .Graphs}}<h2>{{.Name}}</h2><div class="scroll">{{.SVG}}</div>{{end}}
 <h2>Findings</h2>
-{{range .Found}}{{template "finding" .}}{{else}}<p>{{if .Notes}}Nothing but notes.{{else}}Nothing was found.{{end}}</p>{{end}}
-{{if .Notes}}<details><summary>{{len .Notes}} {{word (len .Notes) "note"}}</summary>{{range .Notes}}{{template "finding" .}}{{end}}</details>{{end}}
+{{range .Found}}{{template "finding" (told $.A .)}}{{else}}<p>{{if .Notes}}Nothing but notes.{{else}}Nothing was found.{{end}}</p>{{end}}
+{{if .Notes}}<details><summary>{{len .Notes}} {{word (len .Notes) "note"}}</summary>{{range .Notes}}{{template "finding" (told $.A .)}}{{end}}</details>{{end}}
 {{if .Out.Waived}}<h2>Waived</h2>{{range .Out.Waived}}<p>{{.Rule}}: {{.Text}} <span class="meta">because {{.Waived}}</span></p>{{end}}{{end}}
 <h2>All edges</h2><details><summary>{{len .A.Edges}} edges, with rule, confidence and evidence</summary><div class="scroll"><table><tr><th>edge<th>rule<th>confidence<th>evidence</tr>
 {{range .A.Edges}}<tr><td>{{.First}}{{if eq .Kind "order"}} → {{else}} ⊘ {{end}}{{.Then}}<td>{{.Rule}}<td>{{.Confidence}}<td>{{.Text}}<span class="at">{{index .At 0}} · {{index .At 1}}</span></tr>
@@ -49,15 +58,20 @@ table { border-collapse: collapse; } td, th { text-align: left; padding: .25rem 
 <h2>Rules</h2><details><summary>what the rules look for</summary><table>{{range .Rules}}<tr><td>{{.ID}}<td>{{.Title}}<td>{{.About}}</tr>{{end}}</table></details>
 </html>
 {{define "finding"}}<div class="finding {{.Level}}"><p><span class="level">{{.Level}}</span> · {{.Rule}}, {{(rule .Rule).Title}} {{if .Pipelines}}<span class="meta">· in {{join .Pipelines}}</span>{{end}}</p>
-<p>{{.Text}}</p><p class="meta">{{.Confidence}} confidence · at stake: {{stakes .Severity}}</p>{{range places .}}<span class="at">{{.}}</span>{{end}}
+<p><b>{{.What}}</b>{{if .Why}}: {{.Why}}{{end}}</p><p class="meta">{{.Confidence}} confidence · at stake: {{stakes .Severity}}</p>{{range places .Finding}}<span class="at">{{.}}</span>{{end}}
 {{if gt (len .Edges) 1}}<details><summary>all {{len .Edges}} pieces of evidence</summary>{{range .Edges}}<p>{{.Rule}}, {{.Confidence}}: {{.Text}}<span class="at">{{index .At 0}} · {{index .At 1}}</span></p>{{end}}</details>{{end}}
 {{if .Fix}}<p class="do">{{.Fix}}</p>{{end}}</div>
 {{end}}`))
 
 type drawn struct {
-	Name string
-	SVG  template.HTML
+	Name  string
+	SVG   template.HTML
+	body  string
+	names []string
 }
+
+// trusted is a picture of ours, which escapes the names that it writes.
+func trusted(svg string) template.HTML { return template.HTML(svg) } //nolint:gosec
 
 func auditHTML(w io.Writer, a *deps.Analysis, out *deps.Audit) error {
 	n := map[string]int{"error": 0, "warning": 0, "note": 0}
@@ -72,10 +86,5 @@ func auditHTML(w io.Writer, a *deps.Analysis, out *deps.Audit) error {
 			found = append(found, f)
 		}
 	}
-	var graphs []drawn
-	for _, name := range out.Pipelines {
-		// The picture escapes the names that it writes.
-		graphs = append(graphs, drawn{name, template.HTML(strings.TrimSpace(Graph(a, a.Pipeline(name), nil)))}) //nolint:gosec
-	}
-	return page.Execute(w, map[string]any{"A": a, "Out": out, "N": n, "Found": found, "Notes": notes, "Pairs": a.Count(out.Pipelines), "Graphs": graphs, "Unknown": Unknown(out), "Rules": deps.Rules})
+	return page.Execute(w, map[string]any{"A": a, "Out": out, "N": n, "Found": found, "Notes": notes, "Pairs": a.Count(out.Pipelines), "Graphs": alike(a, out.Pipelines), "Unknown": Unknown(out), "Rules": deps.Rules})
 }

@@ -32,7 +32,7 @@ func Audit(w io.Writer, format string, a *deps.Analysis, out *deps.Audit, s Styl
 			*deps.Audit
 			Pairs deps.Pairs  `json:"pairs"`
 			Edges []deps.Edge `json:"edges"`
-		}{out, a.Count(out.Pipelines), a.Edges})
+		}{out, a.Count(out.Pipelines), slices.Concat([]deps.Edge{}, a.Edges)})
 	case "sarif":
 		return sarif(w, out)
 	case "html":
@@ -61,9 +61,9 @@ func (s Style) paint(code, text string) string {
 func auditText(w io.Writer, a *deps.Analysis, out *deps.Audit, s Style) error {
 	var b strings.Builder
 	if len(out.Pipelines) == 0 {
-		b.WriteString("no pipeline here has a job whose playbook touches a host of the inventory: only matchers and content were looked at\n")
+		b.WriteString("no pipeline here has a job that works on a host of the inventory, in a cluster or in a cloud, as far as was read: only matchers and content were looked at\n")
 	} else {
-		fmt.Fprintf(&b, "%s in %s, on %s\n", count(out.Jobs, "job"), join(out.Pipelines), count(len(a.Hosts), "host"))
+		fmt.Fprintf(&b, "%s in %s, %s\n", count(out.Jobs, "job"), join(out.Pipelines), where(a))
 	}
 	notes := 0
 	for _, f := range out.Findings {
@@ -71,7 +71,7 @@ func auditText(w io.Writer, a *deps.Analysis, out *deps.Audit, s Style) error {
 			notes++
 			continue
 		}
-		finding(&b, f, s)
+		finding(&b, a, f, s)
 	}
 	unknownText(&b, out, s)
 	if len(out.Waived) > 0 {
@@ -113,15 +113,21 @@ func nextSteps(out *deps.Audit) string {
 	return text + "what is known and accepted: a waiver with its reason in gozer.yaml\n"
 }
 
-func finding(b *strings.Builder, f deps.Finding, s Style) {
+func finding(b *strings.Builder, a *deps.Analysis, f deps.Finding, s Style) {
 	fmt.Fprintf(b, "\n%s %s, %s\n", s.paint(colors[f.Level], fmt.Sprintf("%-7s", f.Level)), f.Rule, deps.RuleOf(f.Rule).Title)
 	row := func(word, text string) { fmt.Fprintf(b, "  %-6s %s\n", word, text) }
-	for i, line := range wrap(f.Text, 92) {
-		if i == 0 {
-			row("what", line)
-		} else {
-			row("", line)
+	long := func(word, text string) {
+		for i, line := range wrap(text, 92) {
+			if i > 0 {
+				word = ""
+			}
+			row(word, line)
 		}
+	}
+	what, why := split(a, f)
+	long("what", what)
+	if why != "" {
+		long("why", why)
 	}
 	if len(f.Pipelines) > 0 {
 		row("in", join(f.Pipelines))
@@ -144,7 +150,7 @@ func finding(b *strings.Builder, f deps.Finding, s Style) {
 		row("also", fmt.Sprintf("%s more between them: gozer deps why %s %s", count(n-1, "edge"), f.Edges[0].First, f.Edges[0].Then))
 	}
 	if f.Fix != "" {
-		row("do", f.Fix)
+		long("do", f.Fix)
 	}
 }
 
@@ -155,6 +161,7 @@ var stakes = map[deps.Severity]string{
 	deps.Torn:      "torn, it meets the other half way",
 	deps.Freshness: "freshness, it works with yesterday's value until the next run",
 	deps.Info:      "nothing but clarity",
+	deps.Blind:     "blind, what stands there was not looked at",
 }
 
 func places(f deps.Finding) []string {
