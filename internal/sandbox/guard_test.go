@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gozer-ci/gozer/internal/gatetest/greeter"
 )
 
 func TestDenied(t *testing.T) {
@@ -76,31 +78,10 @@ said("udp", lambda: (u.connect(("127.0.0.1", 9)), "yes")[1])
 print("flags", socket.socket().getblocking())
 `
 
-func greet(t *testing.T, network, address string) *net.TCPAddr {
-	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = c.Write([]byte("hello"))
-			c.Close()
-		}
-	}()
-	a, _ := l.Addr().(*net.TCPAddr)
-	return a
-}
-
 func TestConnectsAreGuarded(t *testing.T) {
-	good, bad := greet(t, "tcp", "127.0.0.1:0"), greet(t, "tcp", "127.0.0.1:0")
+	good, bad := greeter.Listen(t, "tcp", "127.0.0.1:0", "hello"), greeter.Listen(t, "tcp", "127.0.0.1:0", "hello")
 	abstract := fmt.Sprint("gozer-guard-test-", os.Getpid())
-	greet(t, "unix", "@"+abstract)
+	greeter.Listen(t, "unix", "@"+abstract, "hello")
 	s, err := New(t.Context(), Config{Denied: Denied{Networks: Metadata, Services: []netip.AddrPort{bad.AddrPort()}}})
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +109,7 @@ func TestConnectsAreGuarded(t *testing.T) {
 
 // A command that was started before it is sandboxed is guarded as well.
 func TestSpawnedCommandsAreGuarded(t *testing.T) {
-	bad := greet(t, "tcp", "127.0.0.1:0")
+	bad := greeter.Listen(t, "tcp", "127.0.0.1:0", "hello")
 	s, err := New(t.Context(), Config{Denied: Denied{Services: []netip.AddrPort{bad.AddrPort()}}})
 	if err != nil {
 		t.Fatal(err)

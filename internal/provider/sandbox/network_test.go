@@ -8,33 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gozer-ci/gozer/internal/gatetest/greeter"
 	"github.com/gozer-ci/gozer/internal/provider/sandbox"
 	confine "github.com/gozer-ci/gozer/internal/sandbox"
 )
-
-// greet listens on this machine and greets who connects.
-func greet(t *testing.T, network, address string) (port int) {
-	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = c.Write([]byte("the host"))
-			c.Close()
-		}
-	}()
-	if a, ok := l.Addr().(*net.TCPAddr); ok {
-		return a.Port
-	}
-	return 0
-}
 
 // say defines serve FAMILY HOST PORT TEXT, which listens and answers with TEXT until the session ends, and
 // ask FAMILY HOST PORT; an empty port is a socket without a file.
@@ -67,10 +44,10 @@ ask() { python3 /tmp/net.py ask "$@"; }
 `
 
 func TestNodesHaveNetworksOfTheirOwn(t *testing.T) {
-	here, everywhere, six := greet(t, "tcp", "127.0.0.1:0"), greet(t, "tcp", "0.0.0.0:0"), greet(t, "tcp", "[::1]:0")
-	proxy := greet(t, "tcp", "127.0.0.1:0")
+	listen := func(address string) int { return greeter.Listen(t, "tcp", address, "the host").Port }
+	here, everywhere, six, proxy := listen("127.0.0.1:0"), listen("0.0.0.0:0"), listen("[::1]:0"), listen("127.0.0.1:0")
 	abstract := fmt.Sprint("gozer-node-test-", os.Getpid())
-	greet(t, "unix", "@"+abstract)
+	greeter.Listen(t, "unix", "@"+abstract, "the host")
 	own := "192.0.2.1"
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
