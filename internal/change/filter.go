@@ -1,7 +1,6 @@
 package change
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,6 +210,3 @@ func orNone(s string) string {
 	}
 	return s
 }
-
-// Quote is the pattern that matches exactly the text s.
-func Quote(s string) Pattern { return Pattern{Regex: "^" + regexp.QuoteMeta(s) + "$"} }

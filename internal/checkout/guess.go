@@ -129,9 +129,7 @@ func (l *loader) guessTenant() (*config.Tenant, []*repository) {
 			}
 			x := config.NewTenantProject(connection(r), r.name, trusted)
 			x.LoadBranch = r.defaultBranch
-			for _, class := range []string{"image", "flavor", "label", "section", "provider"} {
-				x.Classes = append(x.Classes, class)
-			}
+			x.Classes = append(x.Classes, "image", "flavor", "label", "section", "provider")
 			t.Projects = append(t.Projects, x)
 			repos = append(repos, r)
 		}

@@ -269,10 +269,7 @@ func (r *reader) regexes(v *node) []change.Pattern {
 	return out
 }
 
-var (
-	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	ansibleVar = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
-)
+var ansibleVar = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
 // reservedVars are names that jobs may not give to variables.
 var reservedVars = []string{"zuul", "nodepool", "unsafe_vars", "ansible_connection", "ansible_host",

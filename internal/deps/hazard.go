@@ -1,16 +1,10 @@
 package deps
 
-import "fmt"
-
 // Hazard is that a job read what another one, which ran at the same time, had still to alter.
 type Hazard struct {
 	Resource Resource `json:"resource"`
 	Wrote    Observed `json:"wrote"`
 	Read     Observed `json:"read"`
-}
-
-func (h *Hazard) String() string {
-	return fmt.Sprintf("%s was read by %q before %q altered it", h.Resource, h.Read.Task, h.Wrote.Task)
 }
 
 // Stale finds what the reader read before the writer had altered it: the one of which that happened first. What was

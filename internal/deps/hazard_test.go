@@ -1,6 +1,7 @@
 package deps
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -25,7 +26,7 @@ func TestStale(t *testing.T) {
 	} {
 		got := ""
 		if h := Stale(c.writer, c.reader); h != nil {
-			got = h.String()
+			got = fmt.Sprintf("%s was read by %q before %q altered it", h.Resource, h.Read.Task, h.Wrote.Task)
 		}
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)

@@ -158,9 +158,3 @@ func shared(dir string) bool {
 	return generic[dir] || strings.Count(dir, "/") < 2 || strings.HasPrefix(dir, "/home/") && strings.Count(dir, "/") == 2 ||
 		strings.HasPrefix(dir, "/tmp/") && strings.Count(dir, "/") < 2
 }
-
-// below reports whether p is in the tree of dir, which must not be everybody's.
-func below(p, dir string) bool {
-	dir = path.Clean(dir)
-	return !shared(dir) && strings.HasPrefix(path.Clean(p), dir+"/")
-}

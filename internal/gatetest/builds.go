@@ -75,7 +75,6 @@ type Build struct {
 	detail string
 	resume bool
 	cancel bool
-	over   bool
 	done   chan struct{}
 }
 

@@ -170,15 +170,6 @@ func (r *Repo) ListRemote(ctx context.Context, m Remote, o Transfer, patterns ..
 	return refs, nil
 }
 
-// Clone makes a bare repository at cfg.Dir, or takes the one that is there, and fetches into it.
-func Clone(ctx context.Context, cfg Config, m Remote, o FetchOptions) (*Repo, error) {
-	r, err := Init(cfg, "master")
-	if err != nil {
-		return nil, err
-	}
-	return r, r.Fetch(ctx, m, o)
-}
-
 // Push moves refs of a remote, each only if it is at its Old (which must be set; Zero: it must not
 // exist). All or none where the remote can do that. ErrMoved where one was elsewhere.
 func (r *Repo) Push(ctx context.Context, m Remote, o Transfer, updates ...RefUpdate) error {

@@ -170,11 +170,6 @@ func checkRef(name string) error {
 	return nil
 }
 
-// ValidBranch tells whether git accepts name as the short name of a branch.
-func ValidBranch(name string) bool {
-	return checkRef("refs/heads/"+name) == nil && !strings.HasPrefix(name, "-") && name != "HEAD"
-}
-
 // IsID tells whether s is a full object id.
 func IsID(s string) bool {
 	if len(s) != 40 {

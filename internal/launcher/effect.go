@@ -123,7 +123,7 @@ func (l *Launcher) check(ctx context.Context, e *node.Check) {
 	patience := l.bootTimeout(e.Provider)
 	bctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := errors.New("nothing was tried")
+	var err error
 	for pause := firstLook; ; pause = min(pause*2, longestLook) {
 		var i *provider.Instance
 		if i, err = l.look(bctx, e); err == nil {

@@ -268,7 +268,6 @@ type candidate struct {
 	pending *freezeError
 	// merged are the changes of equal jobs that it stands for too.
 	merged []*change.Change
-	id     job.ID
 }
 
 // change freezes the jobs of one change.

@@ -154,7 +154,7 @@ func (st *stepper) leaves(q *Queue, it *Item) bool {
 // not succeed, and dequeues it.
 func (st *stepper) fail(q *Queue, it *Item) {
 	if it.Live {
-		st.report(q, it)
+		st.report(it)
 		st.narrow(q)
 	}
 	st.dequeue(it)
@@ -224,7 +224,7 @@ func (st *stepper) conclude(q *Queue, it *Item, nnfi *Item) *Item {
 			return nnfi
 		}
 	}
-	if st.report(q, it) {
+	if st.report(it) {
 		return it
 	}
 	st.finish(q, it, nil)

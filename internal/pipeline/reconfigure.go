@@ -43,7 +43,7 @@ func (st *stepper) rehouse(old *Queue, removed bool) {
 		if !slices.Contains(home.Items, id) {
 			home.Items, home.line = append(home.Items, id), nil
 		}
-		home.Window = st.keptWindow(old, home)
+		home.Window = st.keptWindow(old)
 		homes[id] = home
 	}
 	for _, it := range gone {
@@ -72,7 +72,7 @@ func (st *stepper) home(it *Item, behind []ItemID) *Queue {
 // or does not, whatever the tenant has.
 func (st *stepper) stays(it *Item) bool { return st.known(it) || it.Merging != "" }
 
-func (st *stepper) keptWindow(old, home *Queue) int {
+func (st *stepper) keptWindow(old *Queue) int {
 	switch st.s.Settings.Manager {
 	case Independent:
 		return 0

@@ -14,7 +14,7 @@ const maxMoved = 3
 
 // report decides what has become of the item and tells the forges: semantics 2.8. It says whether the
 // outcome of merges must be awaited.
-func (st *stepper) report(q *Queue, it *Item) (awaiting bool) {
+func (st *stepper) report(it *Item) (awaiting bool) {
 	st.judge(it)
 	action, result := st.verdict(it)
 	it.Buildset.Result = result

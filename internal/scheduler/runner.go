@@ -105,9 +105,6 @@ func (r *Runner) Open(ctx context.Context) (err error) {
 	return err
 }
 
-// State is the pipeline in memory, as of the last commit.
-func (r *Runner) State() *pipeline.State { return r.p.State }
-
 // Process steps the inputs, which are entries of the pipeline's inbox in their order, and commits what
 // came of them. After an error the pipeline must be opened again.
 func (r *Runner) Process(ctx context.Context, todo []kv.KV) error {

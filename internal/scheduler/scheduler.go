@@ -288,16 +288,4 @@ func (s *Scheduler) releaseAll() {
 	}
 }
 
-// Owned lists the work that this scheduler holds, sorted.
-func (s *Scheduler) Owned() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]string, 0, len(s.owned))
-	for w := range s.owned {
-		out = append(out, w)
-	}
-	slices.Sort(out)
-	return out
-}
-
 var errUnknownForge = fmt.Errorf("no such connection")

@@ -65,7 +65,6 @@ func ClaimPrefix(kind string) string   { return "/claim/" + kind + "/" }
 func SignalPrefix(kind string) string  { return "/signal/" + kind + "/" }
 
 func requestKey(kind, id string) string      { return RequestPrefix(kind) + seg(id) }
-func claimKey(kind, id string) string        { return ClaimPrefix(kind) + seg(id) }
 func signalKey(kind, id, name string) string { return SignalPrefix(kind) + seg(id) + "/" + seg(name) }
 func replyKey(id string) string              { return "/reply/" + seg(id) }
 

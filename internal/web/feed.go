@@ -74,14 +74,7 @@ func (f *feeds) tenants() []string {
 	return out
 }
 
-// state is a pipeline as it was read last; nil where there is none. It must not be changed.
-func (f *feeds) state(tenant, name string) *pipeline.State {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.states[tenant][name]
-}
-
-// all are the pipelines of a tenant.
+// all are the pipelines of a tenant as they were read last. They must not be changed.
 func (f *feeds) all(tenant string) []*pipeline.State {
 	f.mu.Lock()
 	defer f.mu.Unlock()

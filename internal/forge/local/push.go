@@ -191,7 +191,7 @@ func (f *Forge) plan(ctx context.Context, p *proposal, commits []git.Commit) ([]
 			if rec, was, err = f.record(ctx, n); err != nil {
 				return nil, nil, err
 			}
-			unchanged, err := f.accepts(ctx, p, rec, c)
+			unchanged, err := f.accepts(ctx, rec, c)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -222,7 +222,7 @@ func (f *Forge) newRecord(p *proposal, number int, id string) *Record {
 const submitFor = awaitFor
 
 // accepts tells whether a change takes c as its next patch set, or has it already.
-func (f *Forge) accepts(ctx context.Context, p *proposal, rec *Record, c *git.Commit) (unchanged bool, err error) {
+func (f *Forge) accepts(ctx context.Context, rec *Record, c *git.Commit) (unchanged bool, err error) {
 	if rec.Current.Commit == c.ID {
 		return true, nil
 	}
