@@ -82,6 +82,12 @@ func BenchmarkStep(b *testing.B) {
 			return w.tell("comment-added", n, true)
 		})
 	})
+	for _, stack := range []int{1, 300} {
+		b.Run(fmt.Sprintf("head lands, stacks of %d", stack), func(b *testing.B) {
+			w := full(b, 300, stack)
+			inputs(b, w, 50, func(int) Input { return w.headPasses() })
+		})
+	}
 	b.Run("head fails", func(b *testing.B) {
 		w := full(b, items, 1)
 		inputs(b, w, 50, func(int) Input {
@@ -128,5 +134,29 @@ func (w *world) headBuild() *run {
 		for _, in := range w.outcome(e) {
 			w.step(in)
 		}
+	}
+}
+
+// headPasses gets the head of the queue to where its merge has landed, which it does not tell yet.
+func (w *world) headPasses() Input {
+	head := w.s.Items[w.s.Queues[0].Items[0]]
+	for {
+		if i := slices.IndexFunc(w.todo, func(e Effect) bool { r, ok := e.(*Report); return ok && r.Merge }); i >= 0 {
+			e := w.todo[i]
+			w.drop(e)
+			return w.outcome(e)[0]
+		}
+		if len(w.todo) > 0 {
+			e := w.todo[0]
+			w.drop(e)
+			for _, in := range w.outcome(e) {
+				w.step(in)
+			}
+			continue
+		}
+		i := slices.IndexFunc(w.runs, func(r *run) bool { return r.Buildset == head.Buildset.ID })
+		r := w.runs[i]
+		w.runs = slices.Delete(w.runs, i, i+1)
+		w.step(&BuildEnded{Build: r.Build, Result: Success, At: w.now})
 	}
 }

@@ -99,19 +99,46 @@ func (st *stepper) allowsCycle(c *change.Change) bool {
 
 // cycleChanged tells whether the changes that must go together are others than those of the item.
 // Merged members do not count.
-func (st *stepper) cycleChanged(g *graph, it *Item) bool {
+func (st *stepper) cycleChanged(it *Item) bool {
 	var open []change.Key
 	for _, k := range it.Changes {
 		if c := st.s.Changes[k]; c != nil && !c.Merged {
 			open = append(open, k)
 		}
 	}
-	if len(open) == 0 || (len(g.nodes) == 0 && len(open) == 1) {
+	if st.ignoresDependencies() {
+		return len(open) > 1
+	}
+	if len(open) == 0 || len(open) == 1 && len(st.needs(st.s.Changes[open[0]])) == 0 {
 		return false
 	}
-	now := st.cycle(g, st.s.Changes[open[0]])
-	if len(now) != len(open) {
-		return true
+	now := st.cycleOf(open[0])
+	if len(now) == 0 {
+		return len(open) > 1
 	}
-	return slices.ContainsFunc(now, func(c *change.Change) bool { return !slices.Contains(open, c.Key()) })
+	return len(now) != len(open) || slices.ContainsFunc(now, func(k change.Key) bool { return !slices.Contains(open, k) })
+}
+
+// cycleOf are the changes of the cycle that a change is in, in no order; none where it is in no cycle. All cycles among
+// the known changes are found at once, and remembered until there is news of a change: to look at the whole of a long
+// stack for each change in it would be too much.
+func (st *stepper) cycleOf(k change.Key) []change.Key {
+	if st.s.cycles == nil {
+		st.s.cycles = map[change.Key][]change.Key{}
+		g := graph{needs: map[change.Key][]change.Key{}}
+		seen := map[change.Key]bool{}
+		for k, c := range st.s.Changes {
+			if c.IsChange() && !c.Merged && !seen[k] {
+				st.visit(&g, k, c, seen)
+			}
+		}
+		for _, comp := range components(&g) {
+			for _, k := range comp {
+				if len(comp) > 1 {
+					st.s.cycles[k] = comp
+				}
+			}
+		}
+	}
+	return st.s.cycles[k]
 }

@@ -119,17 +119,17 @@ func (st *stepper) liveAhead(it *Item) *Item {
 // another one now, the forge would not merge it any more, or what it needs is not ahead of it.
 func (st *stepper) leaves(q *Queue, it *Item) bool {
 	own := st.changes(it)
-	var g graph
-	for _, c := range own {
-		if len(c.GitNeeds)+len(c.CompatNeeds)+len(c.FooterNeeds)+len(c.TopicNeeds) > 0 {
+	if st.s.Tenant.MaxDependencies > 0 {
+		var g graph
+		for _, c := range own {
 			st.explore(&g, c)
 		}
+		if st.tooLarge(&g) {
+			st.remove(it)
+			return true
+		}
 	}
-	if st.tooLarge(&g) {
-		st.remove(it)
-		return true
-	}
-	if st.cycleChanged(&g, it) {
+	if st.cycleChanged(it) {
 		st.remove(it)
 		st.requeue(it, it.Changes)
 		return true

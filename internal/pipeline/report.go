@@ -121,7 +121,7 @@ func (st *stepper) noteMerged(it *Item, merged map[change.Key]bool) bool {
 		}
 		d := *c
 		d.Merged, d.Open, d.Status = true, false, "MERGED"
-		st.s.Changes[k] = &d
+		st.s.Changes[k], st.s.cycles = &d, nil
 		if st.s.Tenant.WantMerged {
 			st.emit(&Emit{Event: event.Event{
 				ID: it.Event.ID, Connection: "zuul", Driver: "zuul", Type: event.ProjectChangeMerged,

@@ -31,17 +31,29 @@ func (st *stepper) rouse(keys []change.Key) {
 			todo = append(todo, st.dependentsOf(k)...)
 		}
 	}
+	st.rouseEach(concerned)
+}
+
+// rouseDependents has the items looked at that need a change of this one directly, of which there is news: it fails or
+// not, or is gone. What that does to them is news for those that need them.
+func (st *stepper) rouseDependents(it *Item) {
+	concerned := map[change.Key]bool{}
+	for _, k := range it.Changes {
+		for _, d := range st.dependentsOf(k) {
+			concerned[d] = true
+		}
+	}
+	st.rouseEach(concerned)
+}
+
+func (st *stepper) rouseEach(concerned map[change.Key]bool) {
+	if len(concerned) == 0 {
+		return
+	}
 	st.eachItem(func(_ *Queue, it *Item) bool {
 		it.rests = it.rests && !slices.ContainsFunc(it.Changes, func(k change.Key) bool { return concerned[k] })
 		return true
 	})
-}
-
-// rouseDependents has the items looked at that need a change of this one, of which there is news.
-func (st *stepper) rouseDependents(it *Item) {
-	for _, k := range it.Changes {
-		st.rouse(st.dependentsOf(k))
-	}
 }
 
 // dependentsOf are the known changes that need a change directly.

@@ -50,6 +50,8 @@ type State struct {
 
 	// running finds the item of a build that has no result; nil: not known, as after reading the state back.
 	running map[BuildID]ItemID
+	// cycles are the changes of the cycle that a change is in; nil: not known.
+	cycles map[change.Key][]change.Key
 }
 
 // Stopping is what a canceled build still holds until it has ended.

@@ -140,7 +140,7 @@ func (st *stepper) learn(list []*change.Change) {
 		}
 		st.s.Changes[k] = c
 		if old == nil || !reflect.DeepEqual(old, c) {
-			st.learned, st.dependents = append(st.learned, k), nil
+			st.learned, st.dependents, st.s.cycles = append(st.learned, k), nil, nil
 		}
 	}
 }
@@ -174,6 +174,7 @@ func (st *stepper) prune() {
 	for k := range st.s.Changes {
 		if !used[k] {
 			delete(st.s.Changes, k)
+			st.s.cycles = nil
 		}
 	}
 }
