@@ -78,7 +78,7 @@ func openStatic(_ context.Context, p *process, c settings.Provider) (provider.Pr
 	conf := static.Config{Name: c.Name, Folder: filepath.Join(p.set.Data, "nodes", c.Name), Log: p.log}
 	for _, h := range c.Hosts {
 		conf.Hosts = append(conf.Hosts, static.Host{Name: h.Name, Labels: h.Labels, Slots: h.Slots, Access: node.Access{
-			Connection: h.Connection, Host: h.Address, Port: h.Port, User: cmp.Or(h.User, "zuul"), HostKeys: h.Keys, Python: h.Python, Shell: h.Shell,
+			Connection: h.Connection, Host: h.Address, Port: h.Port, User: cmp.Or(h.User, "zuul"), HostKeys: h.Keys, Python: h.Python, Shell: h.Shell, HangUp: h.HangUp,
 			Features: h.Features, ExecutorZone: c.ExecutorZone,
 		}})
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/forge/local"
+	"github.com/gozer-ci/gozer/internal/gatetest/port"
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/kv/etcd"
 	"github.com/gozer-ci/gozer/internal/store"
@@ -90,14 +91,14 @@ type upgrade struct {
 
 func newUpgrade(t *testing.T) *upgrade {
 	data := t.TempDir()
-	clients := []string{freePort(t), freePort(t), freePort(t)}
+	clients := []string{port.Own(t), port.Own(t), port.Own(t)}
 	more := func(i int) string {
 		join := ""
 		if i > 0 {
 			join = ", join: [" + strings.Join(clients[:i], ", ") + "]"
 		}
 		return fmt.Sprintf("blobs: {url: 'file://%s/blobs'}\nhistory: {url: 'sqlite://%s/history.db'}\nstore: {lease: 5s, member: {name: m%d, clients: '%s', peers: '%s'%s}}\n",
-			data, data, i, clients[i], freePort(t), join)
+			data, data, i, clients[i], port.Own(t), join)
 	}
 	s := prepareRealSite(t, filepath.Join(data, "one"), more(0))
 	u := &upgrade{realSite: s, servers: []*realServer{s.realServer}}

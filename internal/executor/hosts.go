@@ -45,6 +45,9 @@ func host(name, label string, n node.Node, w WinRM) ansible.Host {
 	if n.Shell != "" {
 		v["ansible_shell_type"] = n.Shell
 	}
+	if n.HangUp { // Ansible asks for a terminal where it does not send modules over standard input
+		v["ansible_ssh_pipelining"], v["ansible_ssh_use_tty"] = false, true
+	}
 	if connection == "winrm" {
 		v["ansible_winrm_transport"] = "certificate"
 		v["ansible_winrm_server_cert_validation"] = "ignore"

@@ -22,13 +22,21 @@ import (
 )
 
 // nativeScript receives the program and its variables on standard input, and runs it. The shell is the
-// leader of its session, so that its process id stops the whole tree.
+// leader of its session, so that its process id stops the whole tree. Standard input stays open until the program has
+// ended: where it ends before, the connection was cut, and nobody waits for the program any more, or it may be begun
+// anew; so the tree is stopped. What the program left running when it ended stays.
 const nativeScript = `d=$(mktemp -d /tmp/gozer-XXXXXXXX) && chmod 700 "$d"
 echo "gozer-dir $d $$"
 head -c %d > "$d/run" && head -c %d > "$d/env" && chmod 700 "$d/run" && . "$d/env" && rm -f "$d/env" || exit 255
 export GOZER_RESULT="$d/result.json"
 cd "$HOME/$GOZER_SRC_DIR" 2>/dev/null || cd
-"$d/run" </dev/null 2>&1`
+exec 3<&0 </dev/null
+(trap '' HUP; cat <&3; kill -9 -$$) >/dev/null 2>&1 &
+w=$!
+"$d/run" 3<&- 2>&1
+r=$?
+kill $w
+exit $r`
 
 // nativeOnNode runs the program on the first node. lost says that the node cannot be reached.
 func (b *build) nativeOnNode(ctx context.Context, p *playbook, vars map[string]string) (code int, result []byte, lost, err error) {
@@ -49,7 +57,9 @@ func (b *build) nativeOnNode(ctx context.Context, p *playbook, vars map[string]s
 		fmt.Fprintf(&env, "export %s=%s\n", k, quote(vars[k]))
 	}
 	script := fmt.Sprintf(nativeScript, len(program), env.Len())
-	s.Stdin = io.MultiReader(bytes.NewReader(program), &env)
+	open, end := io.Pipe()
+	defer end.Close()
+	s.Stdin = io.MultiReader(bytes.NewReader(program), &env, open)
 	r, w := io.Pipe()
 	s.Stdout, s.Stderr = w, w
 	first := make(chan string, 1)

@@ -154,6 +154,58 @@ func TestNodesThatMisbehave(t *testing.T) {
 	}
 }
 
+// A program or a task whose connection is cut, as when its executor is killed, ends on its node with all that it began:
+// it may be begun anew at once. For a program it does not help to ignore that the connection hung up (an OpenSSH does not even say so). What
+// a program left running when it ended is left alone.
+func TestWhatIsCutOffEndsOnItsNode(t *testing.T) {
+	w, ns := withNode(t, "controller")
+	w.repo("org/app", map[string]string{
+		"serve.sh":  "#!/bin/sh\nsleep 1000 >/dev/null 2>&1 &\necho $! > /tmp/served\n",
+		"tty.yaml":  "- hosts: all\n  gather_facts: false\n  tasks:\n    - shell: 'echo \"works on $(ps -o tty= -p $$)\"'\n",
+		"slow.yaml": "- hosts: all\n  gather_facts: false\n  tasks:\n    - shell: 'sleep 1000 & echo $! > /tmp/inside; echo $$ > /tmp/outside; echo begun; wait'\n",
+		"slow.sh":   "#!/bin/sh\ntrap '' HUP\nsleep 1000 & echo $! > /tmp/inside; echo $$ > /tmp/outside; echo begun; wait\n",
+		"check.sh": `#!/bin/sh
+for i in $(seq 100); do
+	kill -0 $(cat /tmp/inside) 2>/dev/null || kill -0 $(cat /tmp/outside) 2>/dev/null || break
+	sleep 0.1
+done
+for f in inside outside served; do kill -0 $(cat /tmp/$f) 2>/dev/null && echo "$f runs"; done
+exit 0
+`})
+	run := func(path string) (*pipeline.BuildEnded, string) {
+		return w.build(w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play(path)}; w.onNodes(ns, s) }))
+	}
+	if end, log := run("serve.sh"); end.Result != pipeline.Success {
+		t.Fatalf("%+v\n%s", end, log)
+	}
+	for _, hangUp := range []bool{false, true} {
+		w.nodes[0].HangUp = hangUp
+		end, log := run("tty.yaml")
+		if end.Result != pipeline.Success || strings.Contains(log, "works on pts/") != hangUp {
+			t.Errorf("hang-up %t: %+v\n%s", hangUp, end, log)
+		}
+	}
+	access := w.nodes[0]
+	for _, slow := range []string{"slow.sh", "slow.yaml"} {
+		b := standBetween(t, w, 0)
+		s := w.start(func(s *pipeline.Start) { s.Job.Run = []job.Playbook{play(slow)}; w.onNodes(ns, s) })
+		var end *pipeline.BuildEnded
+		var log string
+		var build sync.WaitGroup
+		build.Go(func() { end, log = w.build(s) })
+		w.says(s, "| begun")
+		b.vanish()
+		if build.Wait(); end.Result != "" {
+			t.Fatalf("%s: %+v\n%s", slow, end, log)
+		}
+		w.nodes[0] = access
+		end, log = run("check.sh")
+		if end.Result != pipeline.Success || !strings.Contains(log, "served runs") || strings.Contains(log, "side runs") {
+			t.Errorf("%s: %+v\n%s", slow, end, log)
+		}
+	}
+}
+
 // Whatever a task prints, the log stays text, and says all of it.
 func TestOutputOfEveryKind(t *testing.T) {
 	w := newWorld(t, nil)

@@ -66,6 +66,8 @@ type Access struct {
 	HostKeys []string `json:"host_keys,omitempty"`
 	Python   string   `json:"python,omitempty"`
 	Shell    string   `json:"shell,omitempty"`
+	// HangUp: Ansible works on a terminal, so that what it runs ends when its connection does.
+	HangUp bool `json:"hang_up,omitempty"`
 	// Cloud, Region and Zone are what the inventory's nodepool variable tells; Properties go there too.
 	Cloud      string            `json:"cloud,omitempty"`
 	Region     string            `json:"region,omitempty"`

@@ -50,13 +50,15 @@ type Host struct {
 	Slots    int      `yaml:"slots"`
 	Features []string `yaml:"features"`
 	// The rest is for static only. HostKeys are lines of ssh-keyscan without the host.
-	Address    string   `yaml:"address"`
-	Port       int      `yaml:"port"`
-	User       string   `yaml:"user"`
-	Keys       []string `yaml:"host-keys"`
-	Python     string   `yaml:"python"`
-	Shell      string   `yaml:"shell"`
-	Connection string   `yaml:"connection"`
+	Address string   `yaml:"address"`
+	Port    int      `yaml:"port"`
+	User    string   `yaml:"user"`
+	Keys    []string `yaml:"host-keys"`
+	Python  string   `yaml:"python"`
+	Shell   string   `yaml:"shell"`
+	// HangUp has what Ansible runs there end when its connection does.
+	HangUp     bool   `yaml:"hang-up"`
+	Connection string `yaml:"connection"`
 }
 
 // Launcher says how nodes are dealt out.
