@@ -3,84 +3,14 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/gozer-ci/gozer/internal/job"
 )
-
-// Limits of one file. A file beyond them is refused with a clear problem instead of being read slowly.
-const (
-	// MaxBytes bounds the size of one file.
-	MaxBytes = 8 << 20
-	// maxDepth bounds how deep values nest.
-	maxDepth = 100
-	// maxValues bounds the values of one file, as written and after aliases are followed.
-	maxValues = 1_000_000
-)
-
-type kind uint8
-
-const (
-	kindNull kind = iota
-	kindBool
-	kindInt
-	kindFloat
-	kindString
-	kindList
-	kindMap
-	kindEncrypted
-)
-
-func (k kind) String() string {
-	return [...]string{"null", "a boolean", "an integer", "a number", "a string", "a list", "a dictionary",
-		"an encrypted value"}[k]
-}
-
-// Mode says how an attribute combines with the inherited value.
-type Mode uint8
-
-// The modes that the tags !override and !inherit choose; Default is each attribute's own.
-const (
-	Default Mode = iota
-	Override
-	Inherit
-)
-
-// node is a YAML value with aliases followed, merge keys applied and scalars read as YAML 1.1.
-type node struct {
-	kind kind
-	mode Mode
-	// text is a scalar as written (the value, for strings).
-	text  string
-	num   int64
-	float float64
-	list  []*node
-	pairs []pair
-	// size counts the values in it, aliases followed.
-	size int
-	span Span
-}
-
-type pair struct {
-	key  *node
-	name string
-	val  *node
-}
-
-func (n *node) child(name string) *node {
-	for _, p := range n.pairs {
-		if p.name == name {
-			return p.val
-		}
-	}
-	return nil
-}
 
 // yamlError is why a document, or one item of it, cannot be read, and where. Object is the kind of the
 // item.
@@ -134,73 +64,6 @@ func loadYAML(data []byte) (root *node, errs []yamlError) {
 		n = nil
 	}
 	return n, l.errs
-}
-
-// notText finds the first byte that no text file has: invalid UTF-8 or a control character that YAML
-// forbids; -1 where there is none.
-func notText(data []byte) int {
-	for i := 0; i < len(data); {
-		c := data[i]
-		if c < utf8.RuneSelf {
-			if c < 0x20 && c != '\n' && c != '\t' && c != '\r' || c == 0x7f {
-				return i
-			}
-			i++
-			continue
-		}
-		r, n := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && n == 1 {
-			return i
-		}
-		i += n
-	}
-	return -1
-}
-
-// signs counts what values begin with or end at, before the library makes nodes of them that take a hundred times the
-// room: colons, dashes and commas before a space or the end of a line. Text has them too, so it is no exact count.
-func signs(data []byte) int {
-	n := 0
-	for i, c := range data {
-		if (c == ':' || c == '-' || c == ',') && (i+1 == len(data) || data[i+1] == ' ' || data[i+1] == '\n') {
-			n++
-		}
-	}
-	return n
-}
-
-// maxBrackets bounds how many flow brackets may be open at once, and how many block collections may
-// begin in one line, before the library is asked: it takes quadratic time for such text. Brackets in
-// comments and scalars are counted too, which does no harm with so high a bound in real files, as
-// closing brackets balance them.
-const maxBrackets = 1000
-
-func tooDeep(data []byte) int {
-	line, open, dashes := 1, 0, 0
-	start := true
-	for i, c := range data {
-		switch c {
-		case '\n':
-			line, dashes, start = line+1, 0, true
-		case '[', '{':
-			open++
-			start = false
-		case ']', '}':
-			open = max(open-1, 0)
-			start = false
-		case '-', '?':
-			if start && i+1 < len(data) && data[i+1] == ' ' {
-				dashes++
-			}
-		case ' ', '\t':
-		default:
-			start = false
-		}
-		if open > maxBrackets || dashes > maxDepth {
-			return line
-		}
-	}
-	return 0
 }
 
 // parseDocument reads the first document. The library is known to panic on some hostile input; that is
@@ -372,12 +235,6 @@ func (l *loader) sequence(n *yaml.Node, out *node, depth int) bool {
 	return ok
 }
 
-// add counts v into n and lets n reach to the end of v.
-func (n *node) add(v *node) {
-	n.size = min(n.size+v.size, math.MaxInt32)
-	n.span.EndLine = max(n.span.EndLine, v.span.EndLine)
-}
-
 func (l *loader) mapping(n *yaml.Node, out *node, depth int) bool {
 	out.kind = kindMap
 	ok := true
@@ -437,23 +294,6 @@ func (l *loader) merge(at *yaml.Node, v *node) ([]*node, bool) {
 		}
 	}
 	return list, true
-}
-
-// inherit puts the pairs of merged mappings in front; own keys and earlier mappings win.
-func (n *node) inherit(merged []*node, seen map[string]bool) {
-	var front []pair
-	for _, m := range merged {
-		for _, p := range m.pairs {
-			if !seen[p.name] {
-				seen[p.name] = true
-				front = append(front, p)
-				n.size = min(n.size+p.val.size, math.MaxInt32)
-			}
-		}
-	}
-	if front != nil {
-		n.pairs = append(front, n.pairs...)
-	}
 }
 
 func (l *loader) encrypted(n *yaml.Node, out *node) *node {

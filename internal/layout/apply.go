@@ -2,13 +2,8 @@ package layout
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"maps"
-	"reflect"
-	"regexp"
 	"slices"
-	"time"
 
 	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/config"
@@ -72,6 +67,7 @@ func newFrozen(l *Layout, name string) *frozen {
 // execution are the attributes that final and protected guard. The ones that decide about inheritance
 // itself are not among them.
 var execution = map[string]bool{"parent": true, "semaphore": true, "semaphores": true, "nodeset": true,
+
 	"override-checkout": true, "timeout": true, "post-timeout": true, "attempts": true, "pre-run": true,
 	"run": true, "post-run": true, "cleanup-run": true, "ansible-split-streams": true, "ansible-version": true,
 	"roles": true, "required-projects": true, "vars": true, "extra-vars": true, "host-vars": true,
@@ -173,18 +169,6 @@ func (f *frozen) inheritance(v *Variant) {
 	}
 }
 
-func put[T any](to *T, s config.Setting[T]) {
-	if s.Set {
-		*to = s.Value
-	}
-}
-
-func seconds(to *time.Duration, s config.Setting[int]) {
-	if s.Set {
-		*to = time.Duration(s.Value) * time.Second
-	}
-}
-
 // execution takes over what changes how the job runs.
 func (f *frozen) execution(v *Variant) *freezeError {
 	f.addRoles(v)
@@ -247,85 +231,6 @@ func (f *frozen) context(v *Variant) {
 	}
 }
 
-func patterns(old []change.Pattern, s config.Setting[[]change.Pattern]) []change.Pattern {
-	if !s.Set {
-		return old
-	}
-	if s.Mode != config.Inherit {
-		return s.Value
-	}
-	out := slices.Clone(old)
-	for _, p := range s.Value {
-		if !slices.Contains(out, p) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// unionOf joins sets of strings, sorted, or replaces the old one.
-func unionOf(old []string, s config.Setting[[]string], def config.Mode) []string {
-	if !s.Set {
-		return old
-	}
-	if cmp.Or(s.Mode, def) == config.Override {
-		old = nil
-	}
-	out := slices.Concat(old, s.Value)
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// combine merges variables deeply, or replaces them.
-func combine(old map[string]any, s config.Setting[map[string]any]) map[string]any {
-	if !s.Set {
-		return old
-	}
-	if s.Mode == config.Override {
-		return s.Value
-	}
-	return deepMerge(old, s.Value)
-}
-
-func combineOf(old map[string]map[string]any, s config.Setting[map[string]map[string]any]) map[string]map[string]any {
-	if !s.Set {
-		return old
-	}
-	if s.Mode == config.Override {
-		return s.Value
-	}
-	out := maps.Clone(old)
-	if out == nil {
-		out = map[string]map[string]any{}
-	}
-	for host, vars := range s.Value {
-		out[host] = deepMerge(out[host], vars)
-	}
-	return out
-}
-
-// deepMerge is b over a, dictionaries merged key by key. Neither is changed; the result may share
-// parts with both.
-func deepMerge(a, b map[string]any) map[string]any {
-	if len(a) == 0 {
-		return b
-	}
-	if len(b) == 0 {
-		return a
-	}
-	out := maps.Clone(a)
-	for k, v := range b {
-		if inner, ok := v.(map[string]any); ok {
-			if old, ok := out[k].(map[string]any); ok {
-				out[k] = deepMerge(old, inner)
-				continue
-			}
-		}
-		out[k] = v
-	}
-	return out
-}
-
 func (f *frozen) setNodeset(v *Variant) *freezeError {
 	if !v.Nodeset.Set {
 		return nil
@@ -342,118 +247,6 @@ func (f *frozen) setNodeset(v *Variant) *freezeError {
 		f.Alternatives = all
 	}
 	return nil
-}
-
-// rolePrefix is what a repository's name may begin with that is no part of its role's name.
-var rolePrefix = regexp.MustCompile(`^(?:ansible[-_.+]*)*(?:role[-_.+]*)*`)
-
-// addRoles puts the roles of v in front. A role that is listed explicitly replaces the implicit one in
-// its place.
-func (f *frozen) addRoles(v *Variant) {
-	var own []job.Role
-	if !v.Attached && v.project != nil {
-		p := v.File.Source.Project
-		own = append(own, job.Role{Project: p, Name: cmp.Or(rolePrefix.ReplaceAllString(p.Short(), ""), p.Short()), Implicit: true})
-	}
-	for _, r := range v.Roles.Value {
-		if p := f.l.names[r.Project]; p != nil {
-			own = append(own, job.Role{Project: p.in.Project, Name: cmp.Or(r.Alias, p.in.Project.Short())})
-		}
-	}
-	if len(own) == 0 {
-		return
-	}
-	same := func(a, b job.Role) bool { return a.Project == b.Project && a.Name == b.Name }
-	out := slices.Clone(f.roles)
-	for i, r := range out {
-		for _, n := range own {
-			if r.Implicit && !n.Implicit && same(r, n) {
-				out[i] = n
-			}
-		}
-	}
-	for _, n := range slices.Backward(own) {
-		if !slices.ContainsFunc(out, func(r job.Role) bool { return same(r, n) }) {
-			out = slices.Insert(out, 0, n)
-		}
-	}
-	f.roles = out
-}
-
-// addPlaybooks hands secrets to the playbooks so far where v says so, and adds those of v.
-func (f *frozen) addPlaybooks(v *Variant) *freezeError {
-	secrets, err := f.secrets(v)
-	if err != nil {
-		return err
-	}
-	var parents []job.Secret
-	for i, s := range v.Secrets.Value {
-		if s.PassToParent {
-			parents = append(parents, secrets[i])
-		}
-	}
-	if len(parents) > 0 {
-		for _, books := range []*[]job.Playbook{&f.PreRun, &f.Run, &f.PostRun, &f.cleanup} {
-			*books = f.passSecrets(*books, parents)
-		}
-	}
-	if len(secrets) > 0 && !v.File.Source.Trusted {
-		f.PostReview = true
-	}
-	books := func(list []config.Playbook, legacy bool) []job.Playbook {
-		out := make([]job.Playbook, len(list))
-		for i, p := range list {
-			out[i] = job.Playbook{Source: v.File.Source, Path: p.Path, Roles: f.roles, Secrets: secrets,
-				Semaphores: p.Semaphores, Cleanup: p.Cleanup || legacy, LegacyCleanup: legacy, Level: f.applied}
-		}
-		return out
-	}
-	if v.PreRun.Set {
-		f.PreRun = slices.Concat(f.PreRun, books(v.PreRun.Value, false))
-	}
-	if v.Run.Set {
-		f.Run = books(v.Run.Value, false)
-	}
-	if v.PostRun.Set {
-		f.PostRun = slices.Concat(books(v.PostRun.Value, false), f.PostRun)
-	}
-	if v.CleanupRun.Set {
-		f.cleanup = slices.Concat(books(v.CleanupRun.Value, true), f.cleanup)
-	}
-	if v.PostReview.Value {
-		f.PostReview = true
-	}
-	return nil
-}
-
-func (f *frozen) secrets(v *Variant) ([]job.Secret, *freezeError) {
-	var out []job.Secret
-	for _, s := range v.Secrets.Value {
-		d := f.l.secrets[s.Secret]
-		if d == nil || d.origin != v.project {
-			return nil, &freezeError{v, "secrets", fmt.Sprintf("The secret %q was not found", s.Secret)}
-		}
-		out = append(out, job.Secret{Var: s.Var, Name: s.Secret, Owner: d.origin.in.Project, Data: d.decl.Data})
-	}
-	return out, nil
-}
-
-// passSecrets adds secrets to playbooks, except where one of that name is there already. An untrusted
-// playbook that gets one makes the job post-review.
-func (f *frozen) passSecrets(books []job.Playbook, secrets []job.Secret) []job.Playbook {
-	out := slices.Clone(books)
-	for i := range out {
-		out[i].Secrets = slices.Clone(out[i].Secrets)
-		for _, s := range secrets {
-			if !slices.ContainsFunc(out[i].Secrets, func(o job.Secret) bool { return o.Var == s.Var }) {
-				out[i].Secrets = append(out[i].Secrets, s)
-			}
-		}
-		if !out[i].Source.Trusted {
-			f.PostReview = true
-		}
-	}
-	return out
 }
 
 func (f *frozen) addSemaphores(v *Variant) *freezeError {
@@ -548,45 +341,4 @@ func (f *frozen) limitProjects(v *Variant) {
 		allowed = slices.DeleteFunc(allowed, func(s string) bool { return !slices.Contains(f.allowed, s) })
 	}
 	f.allowed, f.limited = allowed, true
-}
-
-// hash covers everything that makes the job another one, but not where it was declared.
-func (f *frozen) hash() string {
-	j := f.Job
-	j.ID, j.Refs, j.Path, j.Hash, j.Description = "", nil, nil, "", ""
-	j.PreRun, j.Run, j.PostRun = pathless(j.PreRun), pathless(j.Run), pathless(j.PostRun)
-	return sum(struct {
-		Job                           *job.Job
-		Deps                          []config.Dependency
-		Match                         bool
-		Final, Abstract, Intermediate bool `json:",omitempty"`
-		Protected                     bool `json:",omitempty"`
-	}{&j, f.deps, f.matchConfig, f.final, f.abstract, f.intermediate, f.protectedBy != nil})
-}
-
-// pathless are playbooks without the file that declares them and without what their secrets hold: neither makes them
-// others.
-func pathless(books []job.Playbook) []job.Playbook {
-	out := slices.Clone(books)
-	for i := range out {
-		out[i].Source.Path = ""
-		out[i].Secrets = slices.Clone(out[i].Secrets)
-		for k := range out[i].Secrets {
-			out[i].Secrets[k].Data = nil
-		}
-	}
-	return out
-}
-
-// same tells whether two frozen jobs are equal in all that they do.
-func (f *frozen) same(o *frozen) bool {
-	a, b := f.Job, o.Job
-	a.ID, a.Refs, a.Path, a.Hash = "", nil, nil, ""
-	b.ID, b.Refs, b.Path, b.Hash = "", nil, nil, ""
-	if !reflect.DeepEqual(f.deps, o.deps) {
-		return false
-	}
-	x, err1 := json.Marshal(&a)
-	y, err2 := json.Marshal(&b)
-	return err1 == nil && err2 == nil && string(x) == string(y)
 }

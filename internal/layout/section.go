@@ -2,6 +2,7 @@ package layout
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/gozer-ci/gozer/internal/change"
@@ -112,4 +113,122 @@ func (l *Layout) unknownPipelines() []config.Problem {
 		}
 	}
 	return out
+}
+
+// section is what all stanzas and templates of a project say of one pipeline for one change.
+type section struct {
+	names []string
+	uses  map[string][]*Variant
+	vars  map[string]any
+	// varsOf are the stanzas and templates that vars come from, in order.
+	varsOf   []*stanza
+	failFast config.Setting[bool]
+	debug    bool
+}
+
+// section walks the project's stanzas in load order. Not ok: nothing mentions the pipeline.
+func (l *Layout) section(c *change.Change, pipeline string) (*section, bool) {
+	p := l.names[c.Project.Canonical()]
+	if p == nil {
+		return nil, false
+	}
+	s := &section{uses: map[string][]*Variant{}}
+	found := false
+	for _, st := range p.stanzas {
+		if !matchesBranch(st.branches, c, "") {
+			continue
+		}
+		for _, t := range st.templates {
+			for _, tv := range t.variants {
+				if tv.Pipeline(pipeline) == nil || !matchesBranch(tv.branches, c, "") {
+					continue
+				}
+				found = true
+				s.add(tv, pipeline)
+				s.addVars(tv)
+			}
+		}
+		s.addVars(st)
+		if st.Pipeline(pipeline) != nil {
+			found = true
+			s.add(st, pipeline)
+		}
+	}
+	return s, found
+}
+
+// Runs tells whether a project of the changes has something to do with a pipeline.
+func (l *Layout) Runs(pipeline string, changes []*change.Change) bool {
+	return slices.ContainsFunc(changes, func(c *change.Change) bool {
+		_, ok := l.section(c, pipeline)
+		return ok
+	})
+}
+
+func (s *section) addVars(st *stanza) {
+	if len(st.Vars) > 0 {
+		s.vars = deepMerge(s.vars, st.Vars)
+		s.varsOf = append(s.varsOf, st)
+	}
+}
+
+// add merges the job list of one stanza or template.
+func (s *section) add(st *stanza, pipeline string) {
+	for i := range st.Pipelines {
+		pp := &st.Pipelines[i]
+		if pp.Pipeline != pipeline {
+			continue
+		}
+		if !s.failFast.Set {
+			s.failFast = pp.FailFast
+		}
+		s.debug = s.debug || pp.Debug
+		for _, v := range st.uses[i] {
+			list, known := s.uses[v.Name]
+			if !known {
+				s.names = append(s.names, v.Name)
+			}
+			if !slices.ContainsFunc(list, func(o *Variant) bool { return sameVariant(o, v) }) {
+				s.uses[v.Name] = append(list, v)
+			}
+		}
+	}
+}
+
+// sameVariant tells whether two definitions are equal, place in the file aside.
+func sameVariant(a, b *Variant) bool {
+	if a == b || a.Job == b.Job && a.File == b.File {
+		return true
+	}
+	if a.Name != b.Name || a.File.Source != b.File.Source || len(a.Attrs) != len(b.Attrs) || a.Granted != b.Granted {
+		return false
+	}
+	x, y := *a.Job, *b.Job
+	x.Object, y.Object = config.Object{}, config.Object{}
+	return reflect.DeepEqual(&x, &y)
+}
+
+// matchesBranch tells whether one of the patterns (none: always) matches the change, or the branch that
+// overrides it.
+func matchesBranch(ps []change.Pattern, c *change.Change, override string) bool {
+	if len(ps) == 0 {
+		return true
+	}
+	for _, p := range ps {
+		switch {
+		case override != "":
+			if p.Match(override) {
+				return true
+			}
+		case c.Branch != "":
+			if p.Match(c.Branch) {
+				return true
+			}
+		default:
+			if p.Match(c.Ref) || slices.ContainsFunc(c.ContainingBranches, p.Match) {
+				return true
+			}
+		}
+	}
+	return false
 }
