@@ -113,7 +113,9 @@ func Run(ctx context.Context, p Playbook) (Result, error) {
 		readEvents(r, func(e *Event) {
 			switch e.Kind {
 			case "unreachable":
-				res.Unreachable = append(res.Unreachable, e.Host)
+				if len(res.Unreachable) < mostUnreachable {
+					res.Unreachable = append(res.Unreachable, e.Host)
+				}
 			case "failing":
 				res.Failing = true
 			}
@@ -196,6 +198,9 @@ func (p Playbook) args() []string {
 	}
 	return append(args, p.Path)
 }
+
+// mostUnreachable bounds how many hosts are remembered as unreachable: what runs in the playbook can tell of any.
+const mostUnreachable = 10_000
 
 // maxEvent bounds one event in memory; a longer one (a task that printed hundreds of megabytes) is
 // dropped whole, and the log says so.

@@ -41,7 +41,8 @@ func (b *build) account(ctx context.Context, stop context.CancelCauseFunc) {
 			return
 		case <-tick.C:
 		}
-		wrote := usage(b.dir.root) - base
+		// A job may remove the copies of its log; what is written there goes on.
+		wrote := max(usage(b.dir.root)-base, b.console.wrote.Load())
 		if b.x.writes.most(b.s.Build, wrote) {
 			if err := b.room(wrote); err != nil {
 				b.console.line("%v", err)
@@ -95,24 +96,74 @@ func (w *written) forget(id pipeline.BuildID) {
 	delete(w.bytes, id)
 }
 
-// usage is what the files below dir take on the disk. Files with several names are shared with others
-// and not counted.
+// usage is what the files below dir take on the disk, each counted once, however many names it has.
 func usage(dir string) int64 {
-	var sum int64
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil {
+	u := meter{seen: map[uint64]bool{}}
+	u.walk(dir)
+	return u.sum
+}
+
+// meter adds up what files take. The files are those of a job that may not want to be seen through.
+type meter struct {
+	sum  int64
+	seen map[uint64]bool // files with several names
+}
+
+func (u *meter) walk(dir string) {
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, syscall.ENAMETOOLONG):
+			u.deeper(path)
+			return nil
+		case err != nil:
 			return nil // it was removed meanwhile
 		}
 		info, err := e.Info()
 		if err != nil {
 			return nil
 		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && (st.Nlink == 1 || e.IsDir()) {
-			sum += st.Blocks * 512
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return nil
+		}
+		if !e.IsDir() && st.Nlink > 1 {
+			if u.seen[st.Ino] {
+				return nil
+			}
+			u.seen[st.Ino] = true
+		}
+		u.sum += st.Blocks * 512
+		if e.IsDir() && st.Mode&0o500 != 0o500 {
+			u.open(path)
 		}
 		return nil
 	})
-	return sum
+}
+
+// open lets a folder be looked into from which a job took the permissions.
+func (u *meter) open(path string) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	_ = unix.Fchmodat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), 0o700, 0) // it may be gone
+}
+
+// deeper goes on in a folder whose path is too long to be named.
+func (u *meter) deeper(path string) {
+	parent, name := filepath.Split(path)
+	at, err := unix.Open(parent, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(at)
+	fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	u.walk(fmt.Sprintf("/proc/self/fd/%d/.", fd))
 }
 
 // acquire waits for a playbook's semaphores, at most for timeout (0: as long as it takes).

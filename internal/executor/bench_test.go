@@ -162,7 +162,7 @@ func BenchmarkWorkspace(b *testing.B) {
 	n := 0
 	lay := func(b *testing.B) {
 		n++
-		if err := w.x.views.workspace(b.Context(), p, all, all, at, filepath.Join(dir, fmt.Sprint(n))); err != nil {
+		if err := w.x.views.workspace(b.Context(), "bs", p, all, all, at, filepath.Join(dir, fmt.Sprint(n))); err != nil {
 			b.Fatal(err)
 		}
 	}

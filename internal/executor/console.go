@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gozer-ci/gozer/internal/ansible"
 	"github.com/gozer-ci/gozer/internal/joblog"
@@ -20,6 +21,8 @@ import (
 type console struct {
 	log  *joblog.Writer
 	mask *joblog.Mask
+	// wrote counts the bytes of the log and of job-output.json.
+	wrote atomic.Int64
 
 	mu      sync.Mutex
 	text    *os.File // nil: the job may not have a copy any more
@@ -33,6 +36,9 @@ type console struct {
 	failing []*regexp.Regexp
 	found   func()
 }
+
+// mostStreams bounds the streams of hosts of which an unfinished line is kept.
+const mostStreams = 4096
 
 // failure is the first thing that went wrong and was not rescued, for the explanation.
 type failure struct {
@@ -68,6 +74,7 @@ func (c *console) line(format string, args ...any) {
 		text = fmt.Sprintf(format, args...)
 	}
 	added := c.log.Line(text)
+	c.wrote.Add(int64(len(added)))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, _ = c.text.WriteString(added) // a full disk must not end the build; the accountant does
@@ -120,6 +127,9 @@ func (c *console) output(e *ansible.Event) {
 	id := e.Host + "\x00" + e.Stream
 	p := c.pieces[id]
 	if p == nil {
+		if len(c.pieces) == mostStreams {
+			clear(c.pieces) // a job makes names up: it loses the beginnings of lines
+		}
 		p = joblog.NewPieces(c.mask)
 		c.pieces[id] = p
 	}
@@ -136,6 +146,7 @@ type record struct {
 	file   *os.File
 	out    *bufio.Writer
 	pieces *joblog.Pieces
+	wrote  *atomic.Int64
 	lost   bool
 }
 
@@ -149,7 +160,7 @@ func (c *console) newRecord(dir string, about map[string]any) (*record, error) {
 		f.Close()
 		return nil, err
 	}
-	r := &record{file: f, out: bufio.NewWriter(f), pieces: joblog.NewPieces(c.mask)}
+	r := &record{file: f, out: bufio.NewWriter(f), pieces: joblog.NewPieces(c.mask), wrote: &c.wrote}
 	text, err := json.Marshal(about)
 	if err == nil {
 		_, err = r.out.WriteString(c.mask.String(strings.TrimSuffix(string(text), "}")) + ", ")
@@ -163,6 +174,7 @@ func (c *console) newRecord(dir string, about map[string]any) (*record, error) {
 // add takes the next piece.
 func (r *record) add(text string, more bool) error {
 	for _, s := range r.pieces.Add(text, more) {
+		r.wrote.Add(int64(len(s)))
 		if _, err := r.out.WriteString(s); err != nil {
 			return err
 		}

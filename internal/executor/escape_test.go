@@ -102,6 +102,7 @@ func TestEscapes(t *testing.T) {
 		{name: "a fork bomb", files: shell("bomb() { bomb | bomb & }; bomb; sleep 2; exit 1")},
 		{name: "memory without end", files: shell("python3 -c 'x = bytearray(2000 << 20); print(\"TOO-MUCH\")'"), never: "| TOO-MUCH", result: pipeline.Failure},
 		{name: "a full disk", files: shell("dd if=/dev/zero of=$HOME/big bs=1M count=60; sleep 500"), result: pipeline.DiskFull},
+		{name: "a log without end", path: "run.sh", files: map[string]string{"run.sh": "#!/bin/sh\nrm -f $HOME/logs/job-output.*\nyes a-rather-long-line-of-output | head -c 30000000; sleep 500\n"}, result: pipeline.DiskFull},
 		{name: "processes that stay", files: shell("setsid " + sleep + " >/dev/null 2>&1 </dev/null &")},
 	} {
 		t.Run(c.name, func(t *testing.T) {

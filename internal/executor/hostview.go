@@ -46,6 +46,9 @@ const viewRecords = "/view/"
 // view that is laid there.
 const viewPatience = 24 * time.Hour
 
+// viewTime bounds how long laying a view may take: a build that waits for it keeps others from starting.
+const viewTime = 15 * time.Minute
+
 // Pauses between attempts to remove a view: doubled each time.
 const (
 	firstViewPause   = 5 * time.Second
@@ -99,8 +102,13 @@ func (b *build) layView(ctx context.Context) error {
 	}
 	root := b.viewRoot()
 	b.console.line("View of the buildset's sources on %s: %s", name, root)
+	ctx, cancel := context.WithTimeoutCause(ctx, viewTime, errors.New("the host takes too long"))
+	defer cancel()
 	err := b.x.laying.do(ctx, root+" "+address(n), func() error { return b.layOn(ctx, n, root) })
-	if err != nil && ctx.Err() == nil {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("lay the view of the buildset's sources on %s at %s: %w", name, root, err)
 	}
 	return err

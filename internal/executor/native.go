@@ -27,7 +27,7 @@ func (b *build) native(ctx context.Context, p *playbook, phase string, index int
 		limited, cancel = context.WithTimeout(ctx, timeout)
 	}
 	defer cancel()
-	vars, err := b.facts(p, phase, index, f, secrets)
+	vars, err := b.facts(phase, index, f, secrets)
 	if err != nil {
 		return ansible.Result{}, err
 	}
@@ -71,7 +71,7 @@ func (b *build) nativeHost() string {
 }
 
 // facts are the variables of a native playbook: what zuul.* tells Ansible ones, flat.
-func (b *build) facts(p *playbook, phase string, index int, f flags, secrets object) (map[string]string, error) {
+func (b *build) facts(phase string, index int, f flags, secrets object) (map[string]string, error) {
 	c := b.primary
 	v := map[string]string{
 		"BUILD": string(b.s.Build), "BUILDSET": string(b.s.Buildset), "JOB": b.s.Job.Name, "TENANT": b.tenant,

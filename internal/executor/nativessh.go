@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/gozer-ci/gozer/internal/node"
+	"github.com/gozer-ci/gozer/internal/provider/knock"
 )
 
 // nativeScript receives the program and its variables on standard input, and runs it. The shell is the
@@ -115,8 +116,8 @@ func (b *build) putSources(ctx context.Context) (lost, err error) {
 	}
 	script.WriteString(`tar -xof - -C "$HOME"`)
 	r, w := io.Pipe()
-	var said bytes.Buffer
-	s.Stdin, s.Stderr = r, &said
+	said := &knock.Output{Most: mostSaid}
+	s.Stdin, s.Stderr = r, said
 	go func() { w.CloseWithError(archive(w, b.dir.work(), "src")) }()
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
@@ -186,11 +187,16 @@ func (b *build) collect(client *ssh.Client, dir, pid string, stop bool) []byte {
 	}
 	timer := time.AfterFunc(20*time.Second, func() { client.Close() })
 	defer timer.Stop()
-	out, err := s.Output("sh -c " + quote(script))
-	if err != nil || len(out) > maxResults {
+	out := &knock.Output{Most: maxResults}
+	s.Stdout = out
+	if err := s.Run("sh -c " + quote(script)); err != nil {
 		return nil
 	}
-	return out
+	result, whole := out.Bytes()
+	if !whole {
+		return nil
+	}
+	return result
 }
 
 // afterHeader takes the script's first line off and passes the rest on.

@@ -33,11 +33,11 @@ type playbook struct {
 
 // role is one repository on the search path for roles.
 type role struct {
-	project          change.Project
-	at               checkout
-	link, target     string
-	path             string
-	name, trustedDir string
+	project      change.Project
+	at           checkout
+	link, target string
+	path         string
+	name         string
 }
 
 // String is the playbook as banners name it.

@@ -42,7 +42,7 @@ func (b *build) sources(ctx context.Context) error {
 	}
 	for _, p := range want {
 		all := b.spec[p.project.Canonical()]
-		if err := b.x.views.workspace(ctx, p.project, all, b.bases[p.project.Canonical()], p.at, b.dir.work(p.srcDir)); err != nil {
+		if err := b.x.views.workspace(ctx, b.s.Buildset, p.project, all, b.bases[p.project.Canonical()], p.at, b.dir.work(p.srcDir)); err != nil {
 			return fmt.Errorf("put %s into the workspace: %w", p.project, err)
 		}
 	}

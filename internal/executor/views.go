@@ -45,10 +45,14 @@ type made struct {
 	path  string
 	users int
 	idle  time.Time
+	keep  time.Duration
 }
 
-// idleFor is how long a folder that nobody uses is kept.
-const idleFor = 10 * time.Minute
+// How long a folder that nobody uses is kept: one that every build can use, and one of a buildset.
+const (
+	keepShared = 10 * time.Minute
+	keepLent   = time.Minute
+)
 
 func newViews(dir string, s Sources, remerge func(context.Context, *git.Repo, *pipeline.MergeOp, string, time.Time) (string, error), log *slog.Logger) *views {
 	return &views{dir: dir, sources: s, remerge: remerge, log: log, made: map[string]*made{}, repos: map[change.Project]*git.Repo{}}
@@ -145,12 +149,13 @@ func (v *views) ensure(ctx context.Context, s *pipeline.Start) error {
 	return nil
 }
 
-// shared gives the folder of a key, made by the first who asks. release says that it is no longer used.
-func (v *views) shared(ctx context.Context, key string, fill func(ctx context.Context, path string) error) (path string, release func(), err error) {
+// shared gives the folder of a key, made by the first who asks. release says that it is no longer used; then it is kept
+// for a while.
+func (v *views) shared(ctx context.Context, key string, keep time.Duration, fill func(ctx context.Context, path string) error) (path string, release func(), err error) {
 	v.mu.Lock()
 	m := v.made[key]
 	if m == nil {
-		m = &made{done: make(chan struct{}), path: filepath.Join(v.dir, key)}
+		m = &made{done: make(chan struct{}), path: filepath.Join(v.dir, key), keep: keep}
 		v.made[key] = m
 		go func() {
 			m.err = v.build(context.WithoutCancel(ctx), m.path, fill)
@@ -195,7 +200,7 @@ func (v *views) leave(key string, m *made) {
 		delete(v.made, key)
 	}
 	for k, old := range v.made {
-		if old.users == 0 && time.Since(old.idle) > idleFor {
+		if old.users == 0 && time.Since(old.idle) > old.keep {
 			delete(v.made, k)
 			go removeTree(old.path)
 		}
@@ -209,7 +214,7 @@ func key(kind string, p change.Project, parts ...string) string {
 
 // tree is a read-only folder with the files of a commit, without history.
 func (v *views) tree(ctx context.Context, p change.Project, commit string) (string, func(), error) {
-	return v.shared(ctx, key("tree", p, commit), func(ctx context.Context, path string) error {
+	return v.shared(ctx, key("tree", p, commit), keepShared, func(ctx context.Context, path string) error {
 		r, err := v.repo(ctx, p, commit)
 		if err != nil {
 			return err
@@ -219,8 +224,9 @@ func (v *views) tree(ctx context.Context, p change.Project, commit string) (stri
 }
 
 // workspace puts a repository of its own at dir: branches and tags as in all, remote branches at bases,
-// no remote to reach, and at checked out.
-func (v *views) workspace(ctx context.Context, p change.Project, all, bases refs, at checkout, dir string) error {
+// no remote to reach, and at checked out. Workspaces of one buildset share the files of objects. Not those of others:
+// a job can alter what is linked into its workspace, whatever the permissions say, because the files are its user's.
+func (v *views) workspace(ctx context.Context, id pipeline.BuildsetID, p change.Project, all, bases refs, at checkout, dir string) error {
 	have := map[string]string{}
 	var sum []string
 	for name, commit := range all {
@@ -242,7 +248,7 @@ func (v *views) workspace(ctx context.Context, p change.Project, all, bases refs
 	for _, name := range slices.Sorted(maps.Keys(have)) {
 		sum = append(sum, name+" "+have[name])
 	}
-	view, release, err := v.shared(ctx, key("view", p, sum...), func(ctx context.Context, path string) error {
+	view, release, err := v.shared(ctx, key("view", p, sum...), keepShared, func(ctx context.Context, path string) error {
 		r, err := v.repo(ctx, p, slices.Collect(maps.Values(have))...)
 		if err != nil {
 			return err
@@ -258,10 +264,17 @@ func (v *views) workspace(ctx context.Context, p change.Project, all, bases refs
 		return err
 	}
 	defer release()
+	lent, release, err := v.shared(ctx, key("lent", p, append([]string{string(id)}, sum...)...), keepLent, func(_ context.Context, path string) error {
+		return copyTree(view, path, copyFile)
+	})
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	if err := copyTree(view, dir); err != nil {
+	if err := copyTree(lent, dir, linkFile); err != nil {
 		return err
 	}
 	return point(ctx, dir, at)
@@ -302,8 +315,11 @@ func point(ctx context.Context, dir string, at checkout) error {
 		return err
 	}
 	branch, onBranch := strings.CutPrefix(at.Ref, "refs/heads/")
-	if onBranch && strings.TrimSpace(string(head)) == "ref: "+at.Ref {
+	switch {
+	case onBranch && strings.TrimSpace(string(head)) == "ref: "+at.Ref:
 		return nil
+	case onBranch && strings.HasPrefix(branch, "-"):
+		return fmt.Errorf("branch %s cannot be checked out: git would take its name for an option", branch)
 	}
 	args := []string{"checkout", "--quiet", "--force", branch, "--"}
 	if !onBranch {
@@ -317,9 +333,8 @@ func point(ctx context.Context, dir string, at checkout) error {
 	return nil
 }
 
-// copyTree copies a view. Git's objects never change, so they are shared by hard links; all else is
-// copied, by reference where the file system can.
-func copyTree(from, to string) error {
+// copyTree copies a view: objects by the given function, all else by copyFile.
+func copyTree(from, to string, object func(from, to string) error) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -339,14 +354,21 @@ func copyTree(from, to string) error {
 			}
 			return os.Symlink(link, target)
 		case strings.HasPrefix(rel, ".git/objects/"):
-			if os.Link(path, target) == nil {
-				return nil
-			}
+			return object(path, target)
 		}
 		return copyFile(path, target)
 	})
 }
 
+// linkFile gives a file another name, where the file system can.
+func linkFile(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	return copyFile(from, to)
+}
+
+// copyFile copies a file, by reference where the file system can.
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {

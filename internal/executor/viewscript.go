@@ -1,16 +1,20 @@
 package executor
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/gozer-ci/gozer/internal/provider/knock"
 )
 
 // What is done on a host is done by its shell, tar and, where there is one, flock: nothing has to be installed.
+
+// mostSaid bounds in bytes what a node may say about what it was asked to do.
+const mostSaid = 64 << 10
 
 // onHost runs a script on a host, with variables, and gives what it wrote.
 func onHost(c *ssh.Client, vars map[string]string, script string, in io.Reader) (string, error) {
@@ -23,8 +27,8 @@ func onHost(c *ssh.Client, vars map[string]string, script string, in io.Reader) 
 	for name, v := range vars {
 		fmt.Fprintf(&set, "%s=%s\n", name, quote(v))
 	}
-	var out, bad bytes.Buffer
-	s.Stdin, s.Stdout, s.Stderr = in, &out, &bad
+	out, bad := &knock.Output{Most: mostSaid}, &knock.Output{Most: mostSaid}
+	s.Stdin, s.Stdout, s.Stderr = in, out, bad
 	if err := s.Run("sh -c " + quote("set -eu; umask 022\n"+set.String()+script)); err != nil {
 		if said := strings.TrimSpace(bad.String()); said != "" {
 			return "", errors.New(said)

@@ -91,11 +91,13 @@ func Run(ctx context.Context, a node.Access, signer gossh.Signer, command string
 		return "", fmt.Errorf("open a session on %s: %w", a.Host, err)
 	}
 	defer s.Close()
-	out, err := s.CombinedOutput(command)
+	out := &Output{Most: maxOutput}
+	s.Stdout, s.Stderr = out, out
+	err = s.Run(command)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return strings.TrimSpace(string(out[:min(len(out), maxOutput)])), err
+	return strings.TrimSpace(out.String()), err
 }
 
 // check compares a shown key with those that are known.
