@@ -4,10 +4,8 @@
 package settings
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -16,8 +14,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"gopkg.in/yaml.v3"
 )
 
 // Settings is the whole file. Zero values are the defaults that the comments name.
@@ -270,29 +266,6 @@ var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
 // ConnectionDrivers that there are.
 var ConnectionDrivers = []string{"local"}
-
-// Read reads the file; relative paths in it are relative to its folder. All problems come as one error,
-// a line each.
-func Read(path string) (*Settings, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	s := &Settings{}
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(s); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	dir, err := filepath.Abs(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Finish(dir); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return s, nil
-}
 
 // Finish fills the defaults in, makes paths absolute from dir, and checks everything.
 func (s *Settings) Finish(dir string) error {

@@ -50,9 +50,27 @@ func TestReadNamesEveryProblem(t *testing.T) {
 	}
 }
 
-func TestReadRefusesUnknownKeys(t *testing.T) {
-	_, err := settings.Read(write(t, "data: d\ntenant: main.yaml\n"))
-	if err == nil || !strings.Contains(err.Error(), "tenant") || !strings.Contains(err.Error(), "line 2") {
-		t.Errorf("got %v, want the unknown key and its line", err)
+// TestReadTellsAllProblems: keys, kinds of values and what does not fit together, in one go and at their lines.
+func TestReadTellsAllProblems(t *testing.T) {
+	path := write(t, "tennants: main.yaml\nlisten: nonsense\nhistory: {keep: forever}\nlogs: {max-size: big, colour: red}\nproviders: [{name: x, driver: sandbox, hosts: 3}]\ndata: [1]\n")
+	_, err := settings.Read(path)
+	if err == nil {
+		t.Fatal("it was read")
+	}
+	for _, want := range []string{
+		`:1: there is no key "tennants" here; did you mean tenants?`,
+		`:3: "forever" is no length of time such as 30d or 12h`,
+		`:4: "big" is no size such as 500MB or 20GB`,
+		`:4: there is no key "colour" here; there are keep, max-size`,
+		`:5: "3" is here, and a list is wanted`,
+		`:6: a list is here, and text is wanted`,
+		`: listen: "nonsense" is not host:port`,
+	} {
+		if !strings.Contains(err.Error(), path+want) {
+			t.Errorf("it does not say %s%s:\n%v", path, want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "settings.") {
+		t.Errorf("it speaks of Go types:\n%v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +21,7 @@ func (a *Age) UnmarshalYAML(n *yaml.Node) error {
 	}
 	d, err := time.ParseDuration(n.Value)
 	if err != nil || d < 0 {
-		return fmt.Errorf("line %d: %q is no length of time such as 30d or 12h", n.Line, n.Value)
+		return wrong(n, "%q is no length of time such as 30d or 12h", n.Value)
 	}
 	*a = Age(d)
 	return nil
@@ -50,5 +49,5 @@ func (s *Size) UnmarshalYAML(n *yaml.Node) error {
 		*s = Size(f * float64(u.bytes))
 		return nil
 	}
-	return fmt.Errorf("line %d: %q is no size such as 500MB or 20GB", n.Line, n.Value)
+	return wrong(n, "%q is no size such as 500MB or 20GB", n.Value)
 }

@@ -105,7 +105,11 @@ func (s *Service) readFile() (string, error) {
 	var errs []error
 	for _, p := range tf.Problems {
 		if p.Severity == config.Error {
-			errs = append(errs, fmt.Errorf("%s:%d: %s %s", s.path, p.Line, p.Short, p.Hint))
+			text := fmt.Sprintf("%s:%d: %s", s.path, p.Line, p.Short)
+			if p.Hint != "" {
+				text += "; " + p.Hint
+			}
+			errs = append(errs, errors.New(text))
 		}
 	}
 	if len(errs) > 0 {

@@ -239,7 +239,7 @@ func validProject(name string) bool {
 // CreateProject makes a project with one empty commit on the default branch; no error if it exists.
 func (f *Forge) CreateProject(ctx context.Context, name string) error {
 	if !validProject(name) {
-		return fmt.Errorf("%q cannot be the name of a project", name)
+		return fmt.Errorf("%q cannot be the name of a project: letters, digits and ._- in parts with / between, of which the first is not a, c, api or tools, and none ends with .git or .lock", name)
 	}
 	r, err := git.Init(git.Config{Dir: f.repoDir(name)}, f.Branch)
 	if err != nil {
