@@ -156,7 +156,14 @@ func show(w io.Writer, d *local.Detail) {
 		fmt.Fprintf(w, "Needs: %s\n", strings.Join(d.Missing, ", "))
 	}
 	for _, m := range d.Comments {
-		fmt.Fprintf(w, "\n%s  %s on patch set %d\n%s\n", m.At.Local().Format("2006-01-02 15:04:05"), m.User, m.Patchset, indent(strings.TrimSpace(m.Text), "    "))
+		fmt.Fprintf(w, "\n%s  %s on patch set %d", m.At.Local().Format("2006-01-02 15:04:05"), m.User, m.Patchset)
+		for _, v := range m.Votes {
+			fmt.Fprintf(w, "  %s%+d", v.Label, v.Value)
+		}
+		fmt.Fprintln(w)
+		if text := strings.TrimSpace(m.Text); text != "" {
+			fmt.Fprintln(w, indent(text, "    "))
+		}
 		for _, fc := range m.Files {
 			fmt.Fprintf(w, "      %s:%d: %s\n", fc.Path, fc.Line, strings.TrimSpace(fc.Message))
 		}

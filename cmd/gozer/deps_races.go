@@ -79,8 +79,8 @@ func showRaces(w io.Writer, r *api.Races) error {
 	return err
 }
 
-// view is a folder named by a commit, as sources that are laid on a host are.
-var view = regexp.MustCompile(`^/.*/[0-9a-f]{40}/`)
+// view is where a project happened to lie: in a view (or a workspace), or in a folder that a job named by a commit.
+var view = regexp.MustCompile(`^/.*/(src/[^/]+|[0-9a-f]{40})/`)
 
 func within(place string) string {
 	if place == "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gozer-ci/gozer/internal/api"
+	"github.com/gozer-ci/gozer/internal/config"
 )
 
 func logsCommand() *cobra.Command {
@@ -105,7 +106,7 @@ func noBuild(ctx context.Context, c *api.Client, tenant, what string) error {
 	}
 	var near []string
 	for _, b := range builds {
-		if (strings.Contains(b.JobName, what) || distance(b.JobName, what) <= 2) && !slices.Contains(near, b.JobName) {
+		if (strings.Contains(b.JobName, what) || config.Suggest(what, []string{b.JobName}) != "") && !slices.Contains(near, b.JobName) {
 			near = append(near, b.JobName)
 		}
 	}

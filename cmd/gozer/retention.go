@@ -103,7 +103,7 @@ working. They do the same every hour where the configuration says history: {keep
 						fmt.Fprintf(cmd.ErrOrStderr(), "%d buildsets so far\n", f.buildsets)
 					}
 				})
-				fmt.Fprintf(cmd.OutOrStdout(), "removed, of before %s: buildsets %d, builds %d\n", at.UTC().Format("2006-01-02 15:04:05 UTC"), out.buildsets, out.builds)
+				fmt.Fprintf(cmd.OutOrStdout(), "removed, from before %s: %s, %s\n", at.UTC().Format("2006-01-02 15:04:05 UTC"), plural(out.buildsets, "buildset", "buildsets"), plural(out.builds, "build", "builds"))
 				return err
 			})
 		},

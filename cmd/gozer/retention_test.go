@@ -23,14 +23,14 @@ func TestOldBuildsGoWithTheirLogs(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
 	}
-	if out, code := s.gozer("admin", "prune-database", "--config", s.config, "--older-than", "1h"); code != 0 || !strings.HasSuffix(out, "buildsets 0, builds 0\n") {
+	if out, code := s.gozer("admin", "prune-database", "--config", s.config, "--older-than", "1h"); code != 0 || !strings.HasSuffix(out, "0 buildsets, 0 builds\n") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if out := s.must("logs", list[0].UUID); !strings.Contains(out, "hello") {
 		t.Errorf("the log is %s", out)
 	}
 	tomorrow := time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly) // days are those of UTC
-	if out, code := s.gozer("admin", "prune-database", "--config", s.config, "--before", tomorrow); code != 0 || !strings.HasSuffix(out, "buildsets 1, builds 1\n") {
+	if out, code := s.gozer("admin", "prune-database", "--config", s.config, "--before", tomorrow); code != 0 || !strings.HasSuffix(out, "1 buildset, 1 build\n") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if out, code := s.gozer("logs", list[0].UUID); code == 0 {

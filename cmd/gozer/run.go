@@ -112,6 +112,9 @@ func cleanRuns(cmd *cobra.Command) error {
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), "removed", dir)
 	}
+	if len(all) == 0 {
+		fmt.Fprintln(cmd.OutOrStdout(), "Nothing was kept.")
+	}
 	return nil
 }
 

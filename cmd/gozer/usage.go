@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/gozer-ci/gozer/internal/config"
 )
 
 // usageError is a command line that makes no sense: all that is wrong with it, and where the help is.
@@ -166,37 +168,16 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	if len(name) == 1 {
 		return wrongUse(cmd, "%s no flag -%s", has(cmd), name)
 	}
-	var near []string
+	var known []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden && (distance(name, f.Name) <= 2 || len(name) > 2 && strings.HasPrefix(f.Name, name)) {
-			near = append(near, "--"+f.Name)
+		if !f.Hidden {
+			known = append(known, "--"+f.Name)
 		}
 	})
-	if len(near) > 0 {
-		return wrongUse(cmd, "%s no flag --%s; did you mean %s?", has(cmd), name, strings.Join(near, " or "))
+	if near := config.Suggest("--"+name, known); near != "" {
+		return wrongUse(cmd, "%s no flag --%s; %s", has(cmd), name, near)
 	}
 	return wrongUse(cmd, "%s no flag --%s", has(cmd), name)
-}
-
-// distance counts the letters to change, add or drop between two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range a {
-		last := row[0]
-		row[0] = i + 1
-		for j := range b {
-			cost := last
-			if a[i] != b[j] {
-				cost++
-			}
-			last = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // elsewhere says how another server is named, where the one that was asked is not there.

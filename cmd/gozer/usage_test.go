@@ -48,14 +48,3 @@ func each(c *cobra.Command, fn func(*cobra.Command)) {
 		each(sub, fn)
 	}
 }
-
-func TestDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"tenant", "tenant", 0}, {"tennant", "tenant", 1}, {"statsu", "status", 2}, {"", "abc", 3}, {"kitten", "sitting", 3}} {
-		if got := distance(c.a, c.b); got != c.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}

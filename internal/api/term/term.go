@@ -69,7 +69,11 @@ func Draw(v *api.View, now time.Time, width int, r *lipgloss.Renderer) string {
 	idle := []string{}
 	for _, p := range v.Ordered() {
 		if len(p.Queues) == 0 {
-			idle = append(idle, p.Name)
+			name := p.Name
+			if p.State != "normal" {
+				name += d.paint(bad, " ‖ "+p.State+": "+p.Reason)
+			}
+			idle = append(idle, name)
 			continue
 		}
 		d.pipeline(v, &p)
@@ -78,7 +82,7 @@ func Draw(v *api.View, now time.Time, width int, r *lipgloss.Renderer) string {
 		d.line("Nothing is in the pipelines.")
 	}
 	if len(idle) > 0 {
-		d.line(d.paint(dim, "idle: "+strings.Join(idle, ", ")))
+		d.line(d.paint(dim, "idle: ") + strings.Join(idle, ", "))
 	}
 	return d.b.String()
 }
