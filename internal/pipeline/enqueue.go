@@ -103,7 +103,7 @@ func (st *stepper) place(q *Queue, a addition, members []*change.Change) {
 	if !a.enqueued.IsZero() {
 		it.Enqueued = a.enqueued
 	}
-	if it.Live && !it.Quiet {
+	if it.Live {
 		st.reportOn(it, ReportEnqueue)
 	}
 	for _, c := range members {

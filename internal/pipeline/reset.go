@@ -149,8 +149,8 @@ func (st *stepper) returnNodes(it *Item, js *JobState) {
 	st.touch(it)
 }
 
-// standBack gives up what jobs that did not begin hold and asked for: the item fell out of the window, and those
-// inside it may need that. What runs goes on.
+// standBack gives up what jobs that did not begin hold: the item fell out of the window, and those inside it may need
+// that. What runs goes on, and what was asked for stays in line, behind the requests of those inside.
 func (st *stepper) standBack(it *Item) {
 	if it.Buildset.Graph == nil {
 		return
@@ -158,6 +158,9 @@ func (st *stepper) standBack(it *Item) {
 	for _, j := range it.Buildset.Graph.Jobs {
 		if js := it.Buildset.Jobs[j.ID]; js.Build == nil {
 			st.releaseSemaphores(it, j)
+			if js.NodeRequest != "" && !js.NodesReady {
+				continue
+			}
 			st.returnNodes(it, js)
 			st.wait(it, js, "")
 		}

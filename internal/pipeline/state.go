@@ -88,7 +88,7 @@ type Item struct {
 	Changes []change.Key `json:"changes"`
 	// Live items have jobs; others are there as context of the items behind them.
 	Live bool `json:"live"`
-	// Quiet items do not report enqueue, start and dequeue.
+	// Quiet items do not report start and dequeue.
 	Quiet bool `json:"quiet,omitempty"`
 	// Ahead is the item this one is tested on top of; empty: the branch as it is.
 	Ahead ItemID `json:"ahead,omitempty"`
