@@ -19,10 +19,10 @@ const (
 	StatusAbandoned = "ABANDONED"
 )
 
-// maximum is the vote that each label must have before a change can be submitted.
-var maximum = []struct {
-	label string
-	value int
+// labels that a change must have before it can be submitted: somebody votes the maximum, and nobody its opposite.
+var labels = []struct {
+	name    string
+	maximum int
 }{{"Approved", 1}, {"Code-Review", 2}, {"Verified", 2}}
 
 // Change is a proposed change with what was said of it. Copies are given out.
@@ -196,10 +196,14 @@ func (f *Forge) vote(c *Change, v change.Vote) {
 
 // missing lists the labels that keep a change from being submitted.
 func (c *Change) missing() []string {
+	votes := c.Patchsets[len(c.Patchsets)-1].Votes
+	voted := func(label string, value int) bool {
+		return slices.ContainsFunc(votes, func(v change.Vote) bool { return v.Label == label && v.Value == value })
+	}
 	var out []string
-	for _, m := range maximum {
-		if !slices.ContainsFunc(c.Patchsets[len(c.Patchsets)-1].Votes, func(v change.Vote) bool { return v.Label == m.label && v.Value == m.value }) {
-			out = append(out, m.label)
+	for _, l := range labels {
+		if !voted(l.name, l.maximum) || voted(l.name, -l.maximum) {
+			out = append(out, l.name)
 		}
 	}
 	return out
