@@ -173,7 +173,7 @@ func (m messageWant) holds(text string) error {
 	}{
 		{"contains", m.Contains, func(s string) (bool, error) { return strings.Contains(text, s), nil }},
 		{"excludes", m.Excludes, func(s string) (bool, error) { return !strings.Contains(text, s), nil }},
-		{"equals", m.Equals, func(s string) (bool, error) { return text == s || detail.ReplaceAllString(text, "$1") == s, nil }},
+		{"equals", m.Equals, func(s string) (bool, error) { return sameText(s, text), nil }},
 		{"starts-with", m.StartsWith, func(s string) (bool, error) { return strings.HasPrefix(text, s), nil }},
 		{"matches", m.Matches, func(s string) (bool, error) { return regexp.MatchString(s, text) }},
 		{"not-matches", m.NotMatches, func(s string) (bool, error) { ok, err := regexp.MatchString(s, text); return !ok, err }},
