@@ -43,9 +43,12 @@ func (s *Sandbox) Start(ctx context.Context, b Box, c Command) (*Process, error)
 }
 
 func (s *Sandbox) start(ctx context.Context, b Box, c Command, options ...string) (*Process, error) {
-	args, data := s.args(&b, &c, 3+len(c.Extra))
-	args = append(options, args...)
-	files, err := memory(data)
+	// The environment may hold secrets, and everybody on this machine reads the arguments of its processes:
+	// bubblewrap has its options from a file, too.
+	first := 3 + len(c.Extra)
+	more, data := s.options(&b, &c, first+1)
+	list := strings.Join(append(options, more...), "\x00") + "\x00"
+	files, err := memory(append([][]byte{[]byte(list)}, data...))
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +59,8 @@ func (s *Sandbox) start(ctx context.Context, b Box, c Command, options ...string
 			return nil, fmt.Errorf("make control group for %s: %w", b.Name, err)
 		}
 	}
-	argv := append([]string{"-c", shim, "sh", s.bwrap}, args...)
-	p.cmd = exec.Command("/bin/sh", argv...)
+	argv := []string{"-c", shim, "sh", s.bwrap, "--args", strconv.Itoa(first), "--"}
+	p.cmd = exec.Command("/bin/sh", append(argv, c.Args...)...)
 	p.cmd.Env = limitsEnv(b.Limits, p.group)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
 	p.cmd.ExtraFiles = append(append([]*os.File{}, c.Extra...), files...)

@@ -15,7 +15,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -174,8 +173,8 @@ var system = []string{"/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin",
 	"/etc/ca-certificates", "/etc/crypto-policies", "/etc/python3", "/etc/python3.11", "/etc/ssh/ssh_config",
 	"/etc/ssh/ssh_config.d", "/etc/ssh/moduli"}
 
-// args are bubblewrap's arguments for b; data files are numbered from fd on.
-func (s *Sandbox) args(b *Box, c *Command, fd int) (args []string, data [][]byte) {
+// options are bubblewrap's for b; data files are numbered from fd on.
+func (s *Sandbox) options(b *Box, c *Command, fd int) (args []string, data [][]byte) {
 	add := func(a ...string) { args = append(args, a...) }
 	add(s.isolate...)
 	if b.NoNetwork {
@@ -231,7 +230,7 @@ func (s *Sandbox) args(b *Box, c *Command, fd int) (args []string, data [][]byte
 		k, v, _ := strings.Cut(kv, "=")
 		add("--setenv", k, v)
 	}
-	return append(append(args, "--"), c.Args...), data
+	return args, data
 }
 
 // Remnants removes what earlier processes of this machine, killed in the middle, may have left: empty
@@ -239,31 +238,5 @@ func (s *Sandbox) args(b *Box, c *Command, fd int) (args []string, data [][]byte
 func (s *Sandbox) Remnants() {
 	if s.groups != nil {
 		s.groups.sweep()
-	}
-}
-
-// Inside tells whether path lies in dir once symbolic links are followed; a path that does not exist is
-// judged by its nearest existing folder.
-func Inside(dir, path string) bool {
-	real, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return false
-	}
-	rest := ""
-	for {
-		p, err := filepath.EvalSymlinks(path)
-		if err == nil {
-			rel, err := filepath.Rel(real, filepath.Join(p, rest))
-			return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
-		}
-		if _, err := os.Lstat(path); err == nil {
-			return false // a link to nowhere: what it will be, nobody knows
-		}
-		parent := filepath.Dir(path)
-		if parent == path {
-			return false
-		}
-		rest = filepath.Join(filepath.Base(path), rest)
-		path = parent
 	}
 }
