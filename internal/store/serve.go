@@ -388,10 +388,11 @@ const settle = 20 * time.Millisecond
 func (sv *server) pauseFor(name string) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
-	p := sv.pauses[name]
-	p.tries++
-	sv.pauses[name] = p
-	sv.rest(name, min(50*time.Millisecond<<min(p.tries, 11), 10*time.Second))
+	tries := sv.pauses[name].tries + 1
+	sv.rest(name, min(50*time.Millisecond<<min(tries, 11), 10*time.Second))
+	if p, ok := sv.pauses[name]; ok {
+		sv.pauses[name] = pause{tries, p.until}
+	}
 }
 
 // yieldOn leaves a request to somebody else for a moment.
@@ -402,8 +403,11 @@ func (sv *server) yieldOn(name string) {
 	sv.rest(name, 50*time.Millisecond)
 }
 
-// rest keeps this worker from a request for d. The lock is held.
+// rest keeps this worker from a request for d; of one that is gone nothing is remembered. The lock is held.
 func (sv *server) rest(name string, d time.Duration) {
+	if sv.requests[name] == nil {
+		return
+	}
 	sv.pauses[name] = pause{sv.pauses[name].tries, time.Now().Add(d)}
 	time.AfterFunc(d, sv.wake)
 }
