@@ -303,3 +303,33 @@ func BenchmarkOneTask(b *testing.B) {
 		}
 	}
 }
+
+// A job makes its log no longer in memory than a log may be, whatever its tasks are called.
+func TestMarksAreBounded(t *testing.T) {
+	logs := newLogs(t)
+	mask := &Mask{}
+	mask.Add("correct-horse")
+	w, err := logs.Create("b1", mask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100_010 {
+		w.Mark("task", "t", "")
+	}
+	w, err = logs.Create("b2", mask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Mark("failure", strings.Repeat("name", 1<<20), "correct-horse")
+	for build, want := range map[string]int{"b1": 100_000, "b2": 1} {
+		r, err := logs.Open(t.Context(), build)
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks := r.Index().Marks
+		if last := marks[len(marks)-1]; len(marks) != want || len(last.Name) > 1100 || strings.Contains(last.Host, "horse") {
+			t.Errorf("%s: %d marks, the last of %d bytes on %s", build, len(marks), len(last.Name), last.Host)
+		}
+		_ = r.Close()
+	}
+}

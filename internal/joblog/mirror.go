@@ -237,6 +237,7 @@ func (l *Logs) serveFeed(w http.ResponseWriter, r *http.Request) {
 	l.with(w, r, func(log *Reader) error {
 		offset, _ := strconv.ParseInt(r.URL.Query().Get("offset"), 10, 64)
 		marks, _ := strconv.Atoi(r.URL.Query().Get("marks"))
+		offset, marks = max(offset, 0), max(marks, 0)
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		c, out := http.NewResponseController(w), json.NewEncoder(w)
 		for {

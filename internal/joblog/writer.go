@@ -178,12 +178,29 @@ func (w *Writer) Err() error {
 	return w.err
 }
 
-// Mark notes that the next line begins something.
+// Bounds of what a job can have noted of its log, all of which is in memory as long as it runs: marks, and the bytes
+// of a name in one.
+const (
+	mostMarks   = 100_000
+	longestName = 1 << 10
+)
+
+// Mark notes that the next line begins something. After 100,000 marks there are no more, and long names are cut.
 func (w *Writer) Mark(kind, name, host string) {
+	m := Mark{Kind: kind, Name: cut(w.mask.String(name)), Host: cut(w.mask.String(host)), At: w.logs.cfg.Now().UTC()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.index.Marks = append(w.index.Marks, Mark{Line: w.index.Lines, Kind: kind, Name: w.mask.String(name), Host: host,
-		At: w.logs.cfg.Now().UTC()})
+	if len(w.index.Marks) < mostMarks {
+		m.Line = w.index.Lines
+		w.index.Marks = append(w.index.Marks, m)
+	}
+}
+
+func cut(name string) string {
+	if len(name) <= longestName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:longestName], "") + "…"
 }
 
 func (w *Writer) wake() {
