@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"runtime"
 	"sync"
@@ -44,6 +45,9 @@ func (s *Service) sealed(ctx context.Context, p change.Project, files []*config.
 	return g.Wait()
 }
 
+// mostOpened bounds how many secrets are remembered as good: anybody can propose ever new ones.
+const mostOpened = 100_000
+
 // try opens one secret, unless it was opened before. Those that cannot be are tried again each time: a key may have
 // been imported.
 func (s *Service) try(ctx context.Context, p change.Project, secret *config.Secret) error {
@@ -51,7 +55,7 @@ func (s *Service) try(ctx context.Context, p change.Project, secret *config.Secr
 	if err != nil {
 		return err
 	}
-	key := p.Canonical() + "\x00" + string(text)
+	key := sha256.Sum256([]byte(p.Canonical() + "\x00" + string(text)))
 	s.mu.Lock()
 	done := s.opened[key]
 	s.mu.Unlock()
@@ -63,6 +67,9 @@ func (s *Service) try(ctx context.Context, p change.Project, secret *config.Secr
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.opened) >= mostOpened {
+		clear(s.opened)
+	}
 	s.opened[key] = true
 	return nil
 }

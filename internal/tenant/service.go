@@ -6,6 +6,7 @@ package tenant
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,7 +63,7 @@ type Service struct {
 	parts   map[string]map[branchKey]layout.BranchInput
 	layouts map[string]*layout.Layout // by identity
 	recent  []string
-	opened  map[string]bool // secrets that could be opened, by owner and cipher text
+	opened  map[[sha256.Size]byte]bool // secrets that could be opened, by owner and cipher text
 	// declared are the texts that count for tenants whose declaration was asked for.
 	declared map[string]declared
 }
@@ -73,7 +74,7 @@ func New(c Config) (*Service, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{store: c.Store, forges: c.Forges, path: c.File, webRoot: c.WebRoot, opens: c.Opens, log: c.Log, opened: map[string]bool{}, declared: map[string]declared{},
+	s := &Service{store: c.Store, forges: c.Forges, path: c.File, webRoot: c.WebRoot, opens: c.Opens, log: c.Log, opened: map[[sha256.Size]byte]bool{}, declared: map[string]declared{},
 		texts: map[string]*config.TenantFile{}, parsed: map[string]*config.Content{}, parts: map[string]map[branchKey]layout.BranchInput{}, layouts: map[string]*layout.Layout{}}
 	s.opts.Connections = map[string]string{}
 	for _, f := range c.Forges.All() {
