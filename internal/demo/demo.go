@@ -51,6 +51,8 @@ type teller struct {
 	// seen are builds that were told of; deployed is the buildset of the last one.
 	seen     map[string]bool
 	deployed string
+	names    map[string]string // of buildsets: what they deploy
+	left     map[string]bool   // buildsets of which all was told
 }
 
 // patience bounds how long anything may take before the story says that it does not go on.
@@ -59,7 +61,7 @@ const patience = 4 * time.Minute
 // Play plays the story: it returns when all was told, or where it could not go on. What an earlier,
 // interrupted run left half done is done again from the change that it was at.
 func Play(ctx context.Context, c Config) error {
-	t := &teller{Config: c, began: time.Now(), seen: map[string]bool{},
+	t := &teller{Config: c, began: time.Now(), seen: map[string]bool{}, names: map[string]string{}, left: map[string]bool{},
 		forge: &local.Client{URL: c.Forge, User: "ada"}, api: api.New(api.ClientConfig{URL: c.Server})}
 	if done, err := os.ReadFile(t.marker()); err == nil {
 		t.say("The story was played here already (%s). A new one: gozer demo --fresh", strings.TrimSpace(string(done)))
@@ -265,14 +267,7 @@ func (t *teller) deploy(ctx context.Context) error {
 	followed := make(chan struct{})
 	go func() {
 		defer close(followed)
-		_ = t.api.Follow(fctx, tenant, func(v *api.View) error {
-			for _, it := range v.Items {
-				if it.Pipeline == "deploy" {
-					t.ended(it.Buildset, it.Refs, it.Jobs)
-				}
-			}
-			return nil
-		})
+		_ = t.api.Follow(fctx, tenant, func(v *api.View) error { return t.look(fctx, v) })
 	}()
 	err := t.wait(ctx, "the deployments", func() (bool, error) {
 		var err error
@@ -290,13 +285,10 @@ func (t *teller) deploy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The live view has states, not all that happened: an item whose last job ends may be gone at the next look.
 	for _, set := range slices.Backward(sets) {
-		past, err := t.api.Graph(ctx, tenant, set.UUID)
-		if err != nil {
+		if _, err := t.past(ctx, set.UUID); err != nil {
 			return err
 		}
-		t.ended(set.UUID, past.Refs, past.Jobs)
 	}
 	first := &sets[len(sets)-1]
 	var g *api.Graph
@@ -343,8 +335,41 @@ func (t *teller) dispatch(g *api.Graph) error {
 	return nil
 }
 
+// look tells what ended of the deployments that are in the view, and of those that have just left it: it has states,
+// not all that happened, so that an item whose last job ends may be gone at the next look.
+func (t *teller) look(ctx context.Context, v *api.View) error {
+	here := map[string]bool{}
+	for _, it := range v.Items {
+		if it.Pipeline == "deploy" && it.Buildset != "" {
+			here[it.Buildset] = true
+			t.names[it.Buildset] = deployed(it.Refs)
+			t.ended(it.Buildset, it.Jobs)
+		}
+	}
+	for set := range t.names {
+		if !here[set] && !t.left[set] {
+			done, err := t.past(ctx, set)
+			t.left[set] = done && err == nil // else it is told at the next look, or at the end
+		}
+	}
+	return nil
+}
+
+// past tells what the history has of a deployment; done: that is all of it.
+func (t *teller) past(ctx context.Context, buildset string) (done bool, err error) {
+	g, err := t.api.Graph(ctx, tenant, buildset)
+	if err != nil || g.Live {
+		return false, err
+	}
+	if t.names[buildset] == "" {
+		t.names[buildset] = deployed(g.Refs)
+	}
+	t.ended(buildset, g.Jobs)
+	return g.Result != "", nil
+}
+
 // ended prints each job of a deployment once when it has ended, below the name of what is deployed.
-func (t *teller) ended(buildset string, refs []api.Ref, jobs []api.Job) {
+func (t *teller) ended(buildset string, jobs []api.Job) {
 	for _, j := range jobs {
 		if j.Result == "" || j.Build == "" || t.seen[j.Build] || j.Started.IsZero() {
 			continue
@@ -352,7 +377,7 @@ func (t *teller) ended(buildset string, refs []api.Ref, jobs []api.Job) {
 		t.seen[j.Build] = true
 		if t.deployed != buildset {
 			t.deployed = buildset
-			t.say("   %s", deployed(refs))
+			t.say("   %s", t.names[buildset])
 		}
 		mark := "✓"
 		if j.Result != "SUCCESS" {

@@ -63,7 +63,7 @@ describe('the stream', () => {
     vi.stubGlobal('EventSource', Source)
     const drawn: Live[] = []
     const states: boolean[] = []
-    const stream = new Stream('t', (l) => drawn.push(l), (c) => states.push(c))
+    const stream = new Stream('t', (l) => drawn.push(l), (c) => void states.push(c))
     const [source] = Source.made
     source!.onopen!()
     source!.say({ version: 'e-1', snapshot: true, items: [item('a')] })

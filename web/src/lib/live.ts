@@ -68,7 +68,7 @@ export class Stream {
   constructor(
     private tenant: string,
     private onChange: (l: Live) => void,
-    private onState: (connected: boolean) => void,
+    private onState: (connected: boolean, closed: boolean) => void,
   ) {
     this.open()
   }
@@ -77,11 +77,12 @@ export class Stream {
     const after = this.live.version ? `?last-event-id=${encodeURIComponent(this.live.version)}` : ''
     const source = new EventSource(`/api/tenant/${encodeURIComponent(this.tenant)}/events${after}`)
     this.source = source
-    source.onopen = () => this.onState(true)
+    source.onopen = () => this.onState(true, false)
     source.onerror = () => {
-      this.onState(false)
       // A browser comes back by itself after a lost connection, and never after an answer that was an error.
-      if (source.readyState === 2) this.again = setTimeout(() => this.open(), 2000)
+      const closed = source.readyState === 2
+      this.onState(false, closed)
+      if (closed) this.again = setTimeout(() => this.open(), 2000)
     }
     source.onmessage = (m) => {
       const first = this.live.version === ''
