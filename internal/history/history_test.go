@@ -108,7 +108,7 @@ func newServer(t *testing.T) *server {
 		}
 	}
 	data := filepath.Join(dir, "data")
-	if out, err := run("initdb", "-D", data, "-U", "gozer", "-A", "trust", "--no-sync").CombinedOutput(); err != nil {
+	if out, err := run("initdb", "-D", data, "-U", "gozer", "-A", "trust", "--no-sync", "--locale=C", "--encoding=UTF8").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	_, port, _ := net.SplitHostPort(port.Own(t))

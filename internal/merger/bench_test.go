@@ -42,7 +42,7 @@ func newDepot(b testing.TB, changes int) *depot {
 	git := func(in string, args ...string) string {
 		cmd := exec.Command("git", append([]string{"--git-dir", d.dir}, args...)...)
 		cmd.Stdin = strings.NewReader(in)
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null")
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			b.Fatalf("git %v: %v\n%s", args, err, out)

@@ -17,7 +17,7 @@ func TestSince(t *testing.T) {
 	push := func() string {
 		cmd := exec.Command("git", "--git-dir", d.dir, "-c", "user.name=a", "-c", "user.email=a@example.com",
 			"commit-tree", "master^{tree}", "-p", "master", "-m", "more")
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null")
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatal(err)

@@ -52,7 +52,7 @@ func (k *Cluster) startPostgres(ctx context.Context) error {
 	}
 	data := filepath.Join(dir, "data")
 	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err != nil {
-		if out, err := run("initdb", "-D", data, "-U", "gozer", "-A", "trust", "--no-sync").CombinedOutput(); err != nil {
+		if out, err := run("initdb", "-D", data, "-U", "gozer", "-A", "trust", "--no-sync", "--locale=C", "--encoding=UTF8").CombinedOutput(); err != nil {
 			return fmt.Errorf("initdb: %w\n%s", err, out)
 		}
 	}

@@ -72,7 +72,7 @@ func readsAChange(t *testing.T, w *World) {
 	}
 	r := w.Forge.Remote(w.Project)
 	cmd := exec.CommandContext(t.Context(), "git", "ls-remote", r.URL, c.Ref)
-	cmd.Env = append(cmd.Environ(), r.Env...)
+	cmd.Env = append(environ(cmd), r.Env...)
 	out, err := cmd.Output()
 	if err != nil || !strings.HasPrefix(string(out), c.Commit) {
 		t.Errorf("git finds %q at %s of %s (%v), the change names %s", out, c.Ref, r.URL, err, c.Commit)
@@ -165,6 +165,11 @@ func reportsOnce(t *testing.T, w *World) {
 	}
 }
 
+// environ is what git has of whoever runs the tests, without their configuration.
+func environ(cmd *exec.Cmd) []string {
+	return append(cmd.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
+}
+
 // merge asks the forge to merge a change that was tested.
 func (w *World) merge(ctx context.Context, c *change.Change, id string) (forge.Outcome, error) {
 	options := map[string]any{"Verified": 2, "submit": true}
@@ -195,7 +200,7 @@ func merges(t *testing.T, w *World) {
 	dir := t.TempDir()
 	for _, args := range [][]string{{"init", "-q", dir}, {"-C", dir, "fetch", "-q", r.URL, w.Branch}, {"-C", dir, "merge-base", "--is-ancestor", c.Commit, "FETCH_HEAD"}} {
 		cmd := exec.CommandContext(t.Context(), "git", args...)
-		cmd.Env = append(cmd.Environ(), r.Env...)
+		cmd.Env = append(environ(cmd), r.Env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("git %v: %v\n%s", args, err, out)
 		}

@@ -54,11 +54,17 @@ func (x *fixture) project() change.Project {
 	return change.Project{Connection: "local", Host: "local", Name: "org/project"}
 }
 
+// environ is what git has of whoever runs the tests, without their configuration and their proxy.
+func environ() []string {
+	return append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "no_proxy=127.0.0.1",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+}
+
 func (x *fixture) run(args ...string) string {
 	x.t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = x.work
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+	cmd.Env = environ()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		x.t.Fatalf("git %v: %v\n%s", args, err, out)
@@ -75,7 +81,7 @@ func (x *fixture) push(message, file, text string) ([]made, error) {
 	x.run("add", "-A")
 	x.run("commit", "-q", "-m", message)
 	cmd := exec.Command("git", "pack-objects", "--revs", "--stdout", "-q")
-	cmd.Dir, cmd.Stdin = x.work, strings.NewReader("HEAD\n")
+	cmd.Dir, cmd.Env, cmd.Stdin = x.work, environ(), strings.NewReader("HEAD\n")
 	pack, err := cmd.Output()
 	if err != nil {
 		x.t.Fatal(err)
@@ -198,7 +204,7 @@ func (x *fixture) commitFile(file, text string, commit ...string) {
 func (x *fixture) refusedPush(args ...string) string {
 	x.t.Helper()
 	cmd := exec.Command("git", append([]string{"push"}, args...)...)
-	cmd.Dir, cmd.Env = x.work, append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0")
+	cmd.Dir, cmd.Env = x.work, environ()
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		x.t.Errorf("git push %v went through:\n%s", args, out)
