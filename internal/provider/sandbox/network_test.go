@@ -45,10 +45,15 @@ ask() { python3 /tmp/net.py ask "$@"; }
 
 func TestNodesHaveNetworksOfTheirOwn(t *testing.T) {
 	listen := func(address string) int { return greeter.Listen(t, "tcp", address, "the host").Port }
-	here, everywhere, six, proxy := listen("127.0.0.1:0"), listen("0.0.0.0:0"), listen("[::1]:0"), listen("127.0.0.1:0")
+	here, everywhere, proxy := listen("127.0.0.1:0"), listen("0.0.0.0:0"), listen("127.0.0.1:0")
+	six := here
+	if l, err := net.Listen("tcp", "[::1]:0"); err == nil { // a machine may have no IPv6
+		_ = l.Close()
+		six = listen("[::1]:0")
+	}
 	abstract := fmt.Sprint("gozer-node-test-", os.Getpid())
 	greeter.Listen(t, "unix", "@"+abstract, "the host")
-	own := "192.0.2.1"
+	own := "" // an address of this machine beside the loopback, where it has one
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +84,9 @@ func TestNodesHaveNetworksOfTheirOwn(t *testing.T) {
 		"UNIX " + abstract + " 0":                              "ECONNREFUSED",
 		fmt.Sprint("INET ", b.Access.Host, " ", b.Access.Port): "SSH-2.0-Gozer",
 	} {
+		if strings.HasPrefix(to, "INET  ") {
+			continue
+		}
 		if got := mustRun(t, inA, say+"ask "+to); strings.TrimSpace(got) != want {
 			t.Errorf("a connects to %s: %q, want %q", to, got, want)
 		}
@@ -98,7 +106,7 @@ func TestNodesHaveNetworksOfTheirOwn(t *testing.T) {
 		if strings.HasSuffix(c.listen, " 80") && os.Geteuid() != 0 {
 			continue
 		}
-		if strings.Contains(c.listen, "192.0.2.1 ") && own == "192.0.2.1" {
+		if strings.HasPrefix(c.listen, "INET  ") {
 			continue
 		}
 		ask := fmt.Sprintf("%sserve %s NAME%d\nask %s\nkill %%1", say, c.listen, i, c.ask)
