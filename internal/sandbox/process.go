@@ -65,7 +65,8 @@ func (s *Sandbox) start(ctx context.Context, b Box, c Command, options ...string
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
 	p.cmd.ExtraFiles = append(append([]*os.File{}, c.Extra...), files...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	p.cmd.WaitDelay = 2 * time.Second
+	// Nobody holds the pipes when the name space is gone; on a busy machine what is still in them takes its time.
+	p.cmd.WaitDelay = 30 * time.Second
 	if err := s.spawner.Start(p.cmd); err != nil {
 		p.group.remove()
 		return nil, fmt.Errorf("start %s in a sandbox: %w", strings.Join(c.Args, " "), err)

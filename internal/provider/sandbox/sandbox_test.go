@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -252,7 +253,12 @@ func TestHostsKeepTheirAddresses(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	open(t, sandbox.Config{Hosts: hosts})
+	// Where another one begins depends on its folder: now and then, one in ten thousand, that is among mine.
+	for range 3 {
+		if !slices.ContainsFunc(addresses(open(t, sandbox.Config{Hosts: hosts})), func(a string) bool { return slices.Contains(before, a) }) {
+			break
+		}
+	}
 	if diff := cmp.Diff(before, addresses(open(t, mine))); diff != "" {
 		t.Errorf("after a restart they have other addresses:\n%s", diff)
 	}
