@@ -110,7 +110,7 @@ func importRepository(ctx context.Context, dir string, files []gen.File) error {
 		}
 		fmt.Fprintf(&in, "M 100644 inline %s\ndata %d\n%s\n", f.Path, len(f.Data), f.Data)
 	}
-	cmd := exec.CommandContext(ctx, "git", "-C", dir, "fast-import", "--quiet")
+	cmd := exec.CommandContext(ctx, "git", "--git-dir="+dir, "fast-import", "--quiet")
 	cmd.Stdin = io.Reader(&in)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)

@@ -190,7 +190,7 @@ func mirror(ctx context.Context, p checkout.Project, at string) (map[string]stri
 		if err != nil {
 			return nil, err
 		}
-		if _, err := capture(ctx, at, nil, "update-ref", "refs/heads/"+b.Name, commit); err != nil {
+		if err := g.UpdateRefs(ctx, git.RefUpdate{Ref: "refs/heads/" + b.Name, New: commit}); err != nil {
 			return nil, err
 		}
 	}

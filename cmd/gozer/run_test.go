@@ -29,7 +29,7 @@ func TestRunWhatFailedOnTheServer(t *testing.T) {
 	}
 	if path, err := exec.LookPath("ssh"); err == nil {
 		cmd := exec.Command(path, append(append([]string{"-o", "BatchMode=yes"}, strings.Fields(ssh[1])...), "ls", "was-here")...)
-		if got, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(got)) != "was-here" {
+		if got, err := cmd.Output(); err != nil || strings.TrimSpace(string(got)) != "was-here" {
 			t.Errorf("on the node: %s, %v", got, err)
 		}
 	}

@@ -3,6 +3,7 @@ package checkout
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -159,6 +160,31 @@ func TestSpecs(t *testing.T) {
 	for _, text := range []string{"nowhere", "file", "x=nowhere", ""} {
 		if got, err := parseSpec(text); err == nil {
 			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
+// A bare repository is read, also by somebody whose git takes none that it was not told of.
+func TestBareRepositoriesThatAreNamed(t *testing.T) {
+	dir := write(t, map[string]string{"work/zuul.yaml": standing})
+	config := filepath.Join(dir, "gitconfig")
+	if err := os.WriteFile(config, []byte("[safe]\n\tbareRepository = explicit\n[user]\n\tname = a\n\temail = a@example.com\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GIT_CONFIG_GLOBAL", config)
+	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	work, bare := filepath.Join(dir, "work"), filepath.Join(dir, "bare", "config.git")
+	for _, args := range [][]string{{"-C", work, "init", "-q", "-b", "main"}, {"-C", work, "add", "-A"}, {"-C", work, "commit", "-qm", "one"}, {"clone", "-q", "--bare", work, bare}} {
+		if out, err := exec.CommandContext(t.Context(), "git", args...).CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	for _, path := range []string{bare, bare + "@main"} {
+		s, err := Load(t.Context(), Options{Paths: []string{path}})
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+		} else if jobs := s.Tenants[0].Layout.Jobs(); !cmp.Equal(jobs, []string{"base"}) {
+			t.Errorf("%s: jobs %v", path, jobs)
 		}
 	}
 }

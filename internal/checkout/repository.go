@@ -118,6 +118,14 @@ type refList struct {
 	head, upstream, originHead string
 }
 
+// at says git where the repository is. Who has safe.bareRepository set has to name those.
+func (r *repository) at() []string {
+	if r.bare {
+		return []string{"--git-dir=" + r.dir}
+	}
+	return []string{"-C", r.dir}
+}
+
 func (r *repository) refs(ctx context.Context) (*refList, error) {
 	l := &refList{of: map[string]string{}}
 	if r.git == "" {
@@ -126,7 +134,7 @@ func (r *repository) refs(ctx context.Context) (*refList, error) {
 		}
 		return l, nil
 	}
-	cmd := exec.CommandContext(ctx, "git", "-C", r.dir, "for-each-ref", "--format=%(refname)\t%(objectname)\t%(symref)\t%(HEAD)\t%(upstream)", "refs/heads", "refs/remotes/origin")
+	cmd := exec.CommandContext(ctx, "git", append(r.at(), "for-each-ref", "--format=%(refname)\t%(objectname)\t%(symref)\t%(HEAD)\t%(upstream)", "refs/heads", "refs/remotes/origin")...)
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the branches of %s: %w", r.dir, said(err))
@@ -209,7 +217,7 @@ func (l *refList) target() string {
 
 // revision is one revision as the branch that it stands for.
 func (r *repository) revision(ctx context.Context, l *refList, o Options) (*branch, error) {
-	cmd := exec.CommandContext(ctx, "git", "-C", r.dir, "rev-parse", "--verify", "--end-of-options", r.rev+"^{commit}")
+	cmd := exec.CommandContext(ctx, "git", append(r.at(), "rev-parse", "--verify", "--end-of-options", r.rev+"^{commit}")...)
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s has no revision %q", shorten(r.dir), r.rev)

@@ -200,7 +200,15 @@ func TestUpdateRefs(t *testing.T) {
 	if got, err := h.ResolveRef(ctx, "refs/heads/x"); err != nil || got != a {
 		t.Errorf("x is %s, %v: the refused transaction wrote it", got, err)
 	}
-	must(h.UpdateRefs(ctx, git.RefUpdate{Ref: "refs/heads/x", New: git.Zero, Old: a}))
+	must(h.UpdateRefs(ctx, git.RefUpdate{Ref: "refs/heads/x", New: b})) // whatever it was
+	must(h.UpdateRefs(ctx, git.RefUpdate{Ref: "refs/heads/y", New: git.Zero}))
+	if got, err := h.ResolveRef(ctx, "refs/heads/x"); err != nil || got != b {
+		t.Errorf("x is %s, %v, want %s", got, err, b)
+	}
+	if _, err := h.ResolveRef(ctx, "refs/heads/y"); !errors.Is(err, git.ErrNotFound) {
+		t.Errorf("y was deleted whatever it was: %v", err)
+	}
+	must(h.UpdateRefs(ctx, git.RefUpdate{Ref: "refs/heads/x", New: git.Zero, Old: b}))
 	if _, err := h.ResolveRef(ctx, "refs/heads/x"); !errors.Is(err, git.ErrNotFound) {
 		t.Errorf("deleted ref: %v; want ErrNotFound", err)
 	}

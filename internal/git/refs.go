@@ -96,9 +96,9 @@ func (r *Repo) UpdateRefs(ctx context.Context, updates ...RefUpdate) error {
 		case u.New == Zero && u.Old == Zero:
 			fmt.Fprintf(&in, "verify %s %s\n", u.Ref, Zero)
 		case u.New == Zero:
-			fmt.Fprintf(&in, "delete %s %s\n", u.Ref, u.Old)
+			fmt.Fprintf(&in, "delete %s%s\n", u.Ref, old(u))
 		default:
-			fmt.Fprintf(&in, "update %s %s %s\n", u.Ref, u.New, u.Old)
+			fmt.Fprintf(&in, "update %s %s%s\n", u.Ref, u.New, old(u))
 		}
 	}
 	in.WriteString("prepare\ncommit\n")
@@ -111,6 +111,14 @@ func (r *Repo) UpdateRefs(ctx context.Context, updates ...RefUpdate) error {
 		return fmt.Errorf("%w: %s", ErrMoved, moved)
 	}
 	return err
+}
+
+// old is how git is told what a ref must point to. An empty word would mean that it must not exist.
+func old(u RefUpdate) string {
+	if u.Old == "" {
+		return ""
+	}
+	return " " + u.Old
 }
 
 // moved names the first ref that is not where an update expects it.
