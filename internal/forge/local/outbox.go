@@ -153,7 +153,7 @@ func (f *Forge) ensureRef(ctx context.Context, e ensure) error {
 	} else if err != nil && !errors.Is(err, git.ErrNotFound) {
 		return err
 	}
-	err = r.UpdateRefs(ctx, git.RefUpdate{Ref: e.Ref, New: e.Commit})
+	err = r.UpdateRefs(ctx, git.RefUpdate{Ref: e.Ref, New: e.Commit, Old: git.Zero})
 	if err != nil {
 		// The push itself and whoever delivers its event both write the ref; one of them is first.
 		if at, rerr := r.ResolveRef(ctx, e.Ref); rerr == nil && at == e.Commit {
