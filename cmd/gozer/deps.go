@@ -91,7 +91,7 @@ func (f *contentFlags) open(cmd *cobra.Command, path string) (*deps.Analysis, er
 }
 
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := w.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 

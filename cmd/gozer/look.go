@@ -61,6 +61,7 @@ up to date until Ctrl-C; elsewhere, and with --format json, it is printed once.`
 			}
 			show := terminal.ShowConfig{Client: c, Tenant: tenant, Out: cmd.OutOrStdout()}
 			if fd := int(os.Stdout.Fd()); term.IsTerminal(fd) {
+				show.Out = os.Stdout // it draws
 				show.Size = func() (int, int) {
 					w, h, err := term.GetSize(fd)
 					if err != nil {

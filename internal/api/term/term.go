@@ -274,7 +274,7 @@ func inPlace(ctx context.Context, c ShowConfig, r *lipgloss.Renderer) error {
 // frame draws over the last one: each line is cleared to its end, and the rest of the screen after it.
 func frame(c ShowConfig, v *api.View, now time.Time, r *lipgloss.Renderer) error {
 	width, height := c.Size()
-	lines := strings.Split(strings.TrimSuffix(Draw(v, now, width, r), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(Visible(Draw(v, now, width, r)), "\n"), "\n")
 	if height > 1 && len(lines) > height-1 {
 		more := len(lines) - (height - 2)
 		lines = append(lines[:height-2], fmt.Sprintf("… and %d more lines", more))
