@@ -105,6 +105,17 @@ func (r *Runner) Open(ctx context.Context) (err error) {
 	return err
 }
 
+// Remember has a runner that does not Run remember what it read of semaphores, as one that does; Heard tells it of a
+// change to them, however late.
+func (r *Runner) Remember() { r.cache = newSemaphoreCache() }
+
+// Heard tells of a record of semaphores as it was at some time.
+func (r *Runner) Heard(e kv.KV) {
+	if r.cache != nil {
+		r.cache.note(e)
+	}
+}
+
 // Process steps the inputs, which are entries of the pipeline's inbox in their order, and commits what
 // came of them. After an error the pipeline must be opened again.
 func (r *Runner) Process(ctx context.Context, todo []kv.KV) error {

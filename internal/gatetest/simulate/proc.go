@@ -26,6 +26,9 @@ type proc struct {
 	// busy: in the middle of something (paused, seen from others). lost: its lease is about to run out or
 	// did; it ends when it notices.
 	busy, lost bool
+	// format is the newest that it knows; 0: the newest that there is.
+	format  int
+	sweeper *store.Sweeper
 	// skew is by how much its clock is wrong.
 	skew    time.Duration
 	runners map[string]*scheduler.Runner
@@ -71,6 +74,9 @@ func (p *proc) advance(pipe string) {
 			return
 		}
 		r = &scheduler.Runner{Store: p.store, Log: quietLog, Tenant: tenant, Name: pipe, Fence: f, Now: p.now, Others: everyPipe}
+		if w.odds(2) {
+			r.Remember()
+		}
 		p.runners[pipe] = r
 		w.trace("%s owns %s", p.name, pipe)
 		if p.open(pipe, r) != nil {
@@ -91,6 +97,13 @@ func (p *proc) advance(pipe string) {
 	todo := res.KVs
 	if !w.drain {
 		todo = todo[:1+w.rng.IntN(len(todo))]
+	}
+	if w.drain || w.odds(3) {
+		for _, key := range []string{tenant, ""} {
+			if e, found, err := kv.Get(w.ctx, w.kv, store.SemaphoreKey(key)); err == nil && found {
+				r.Heard(e)
+			}
+		}
 	}
 	w.trace("%s steps %s with %d inputs", p.name, pipe, len(todo))
 	if err := r.Process(w.ctx, todo); err != nil {

@@ -2,8 +2,9 @@
 // pipeline.Step, real scheduler.Runner, real store and reporter on kv in memory; a forge, mergers,
 // executors and node suppliers that are models. The seed decides what happens next, and what goes wrong:
 // a process dies before or after any transaction, an outcome gets lost or comes twice, an owner is paused
-// in the middle of its work while others take over, its clock jumps, results come in any order. After every transaction,
-// and at the end, the invariants of docs/ARCHITECTURE.md are looked at. The same seed gives the same run.
+// in the middle of its work while others take over, its clock jumps, results come in any order, what it remembers of
+// semaphores is behind, the history is down, processes of the former release are upgraded one by one and the format of
+// records changes under them, blobs are swept. After every transaction, and at the end, the invariants of docs/ARCHITECTURE.md are looked at. The same seed gives the same run.
 //
 // What it leaves out: loading layouts, real git, and watches (other tests have those).
 package simulate
@@ -95,8 +96,11 @@ type world struct {
 	rows   map[string]string          // history, by id
 	late   []late
 	layout int
-	hash   uint64
-	broken *Broken
+	// historyDown: nothing can be recorded. upgrading: processes that begin are of this release, and before that of the
+	// former one, where there is one in this run (older).
+	historyDown, older, upgrading bool
+	hash                          uint64
+	broken                        *Broken
 }
 
 const tenant = "t"
@@ -122,6 +126,11 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	var err error
 	if w.set, err = forge.NewSet(w.forge); err != nil {
 		return Result{}, err
+	}
+	if w.older = !c.Story && w.odds(3); w.older {
+		if _, err := store.Open(ctx, store.Config{KV: w.kv, Random: w, Format: store.Format - 1}); err != nil {
+			return Result{}, err
+		}
 	}
 	if w.outside, err = store.Open(ctx, store.Config{KV: w.kv, Random: w}); err != nil {
 		return Result{}, err
@@ -195,6 +204,14 @@ func (w *world) act() {
 		w.kill()
 	case n < 30 && !w.calm:
 		w.jump()
+	case n < 31 && !w.calm:
+		w.idle()
+	case n < 32 && !w.calm:
+		w.outage()
+	case n < 35 && w.older && !w.calm:
+		w.upgrade()
+	case n < 37 && w.older:
+		w.raise()
 	default:
 		for range 1 + w.rng.IntN(5) {
 			if p := w.alive(""); p != nil && w.broken == nil {
@@ -209,6 +226,17 @@ func (w *world) act() {
 
 // run lets a process do one thing.
 func (w *world) run(p *proc) {
+	w.guard(p, func() {
+		if p.role == "scheduler" {
+			p.schedule()
+		} else {
+			p.work()
+		}
+	})
+}
+
+// guard lets a process do something, in which it may die.
+func (w *world) guard(p *proc, do func()) {
 	p.busy = true
 	defer func() {
 		p.busy = false
@@ -220,19 +248,26 @@ func (w *world) run(p *proc) {
 			w.fail("panic: %v", x)
 		}
 	}()
-	if p.role == "scheduler" {
-		p.schedule()
-	} else {
-		p.work()
-	}
+	do()
 }
 
 // rest heals the world and lets everything that is under way come to its end.
 func (w *world) rest() {
 	w.calm, w.drain = true, true
+	w.historyDown = false
 	w.trace("the world heals")
 	if !w.settle() {
 		return
+	}
+	if w.older {
+		for range w.procs {
+			w.upgrade()
+		}
+		if !w.settle() { // which leases of the old ones do not outlive
+			return
+		}
+		w.raise()
+		w.modern()
 	}
 	w.final()
 }
@@ -272,6 +307,9 @@ func (w *world) start(role string) {
 	w.named++
 	p := &proc{w: w, role: role, name: fmt.Sprintf("%s-%d", role, w.named), runners: map[string]*scheduler.Runner{}, tasks: map[string]*job{}}
 	p.kv = &disk{Store: w.kv, p: p}
+	if w.older && !w.upgrading {
+		p.format = store.Format - 1
+	}
 	calm, at := w.calm, w.cfg.CrashAt
 	w.calm, w.cfg.CrashAt = true, 0 // a process that never began is of no interest
 	defer func() { w.calm, w.cfg.CrashAt = calm, at }()
@@ -280,9 +318,12 @@ func (w *world) start(role string) {
 		w.fail("grant: %v", err)
 		return
 	}
-	if p.store, err = store.Open(w.ctx, store.Config{KV: p.kv, Random: w, Sleep: func(context.Context, time.Duration) {}}); err != nil {
+	if p.store, err = store.Open(w.ctx, store.Config{KV: p.kv, Random: w, Format: p.format, Sleep: func(context.Context, time.Duration) {}}); err != nil {
 		w.fail("open: %v", err)
 		return
+	}
+	if err := p.store.Join(w.ctx, p, store.Member{ID: p.name, Role: role}); err != nil {
+		w.fail("join: %v", err)
 	}
 	w.procs = append(w.procs, p)
 	w.trace("%s starts", p.name)

@@ -53,7 +53,7 @@ func (p *proc) step(j *job) (done bool, err error) {
 		}
 		return true, t.Done(w.ctx, in...)
 	case store.KindRecord:
-		return true, p.record(t)
+		return !w.historyDown, p.record(t)
 	case store.KindReport:
 		return true, p.report(t)
 	case store.KindNodes:
@@ -95,6 +95,9 @@ func (p *proc) record(t *store.Task) error {
 	var e pipeline.Record
 	if err := t.Decode(w.ctx, &e); err != nil {
 		return err
+	}
+	if w.historyDown {
+		return errUnknown
 	}
 	switch {
 	case e.Build != nil:
