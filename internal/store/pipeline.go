@@ -252,10 +252,29 @@ type reading struct {
 }
 
 func (s *Store) readPipeline(ctx context.Context, tenant, name string) (*pipeline.State, raw, error) {
+	in, err := s.readRecords(ctx, tenant, name)
+	if err != nil {
+		return nil, raw{}, err
+	}
+	for id, pl := range in.apart {
+		// While a large commit is applied, readers may see one without the other.
+		if it := in.st.Items[id]; it != nil && it.Buildset != nil {
+			pl.into(it.Buildset)
+		}
+	}
+	in.places = newPlaces()
+	if in.st.Queues == nil {
+		in.places = restored(in.st, in.queues, in.items)
+	}
+	return in.st, in.raw, nil
+}
+
+// readRecords reads the records of a pipeline as they are at one revision.
+func (s *Store) readRecords(ctx context.Context, tenant, name string) (*reading, error) {
 	prefix := PipelinePrefix(tenant, name)
 	r, err := s.kv.Range(ctx, kv.Query{Prefix: prefix})
 	if err != nil {
-		return nil, raw{}, fmt.Errorf("read pipeline %s/%s: %w", tenant, name, err)
+		return nil, fmt.Errorf("read pipeline %s/%s: %w", tenant, name, err)
 	}
 	in := &reading{
 		raw:    raw{rev: r.Rev, graphs: map[*job.Graph]string{}, plans: map[pipeline.ItemID]written{}},
@@ -273,20 +292,10 @@ func (s *Store) readPipeline(ctx context.Context, tenant, name string) (*pipelin
 			err = in.part(ctx, s, part, value)
 		}
 		if err != nil {
-			return nil, raw{}, fmt.Errorf("read %s: %w", e.Key, err)
+			return nil, fmt.Errorf("read %s: %w", e.Key, err)
 		}
 	}
-	for id, pl := range in.apart {
-		// While a large commit is applied, readers may see one without the other.
-		if it := in.st.Items[id]; it != nil && it.Buildset != nil {
-			pl.into(it.Buildset)
-		}
-	}
-	in.places = newPlaces()
-	if in.st.Queues == nil {
-		in.places = restored(in.st, in.queues, in.items)
-	}
-	return in.st, in.raw, nil
+	return in, nil
 }
 
 // part takes in one record.
@@ -298,12 +307,14 @@ func (in *reading) part(ctx context.Context, s *Store, part string, value []byte
 		if err := json.Unmarshal(value, &h); err != nil {
 			return err
 		}
-		var c config
-		if err := s.JSON(ctx, h.Config, &c); err != nil {
-			return err
-		}
 		st := in.st
-		st.Settings, st.Tenant = c.Settings, c.Tenant
+		if in.config != h.Config {
+			var c config
+			if err := s.JSON(ctx, h.Config, &c); err != nil {
+				return err
+			}
+			st.Settings, st.Tenant = c.Settings, c.Tenant
+		}
 		st.Queues, st.Failures, st.Disabled, st.Paused = h.Queues, h.Failures, h.Disabled, h.Paused
 		st.Estimates, st.Parallel, st.SteppedBack, st.Stopping = h.Estimates, h.Parallel, h.SteppedBack, h.Stopping
 		in.head, in.config = sha256.Sum256(value), h.Config
@@ -325,13 +336,19 @@ func (in *reading) part(ctx context.Context, s *Store, part string, value []byte
 		}
 		in.queues[id] = q
 	case "change":
-		c := new(change.Change)
-		if err := json.Unmarshal(value, c); err != nil {
-			return err
-		}
-		in.st.Changes[c.Key()] = c
+		_, err := in.change(value)
+		return err
 	}
 	return nil
+}
+
+func (in *reading) change(value []byte) (*change.Change, error) {
+	c := new(change.Change)
+	if err := json.Unmarshal(value, c); err != nil {
+		return nil, err
+	}
+	in.st.Changes[c.Key()] = c
+	return c, nil
 }
 
 func (in *reading) item(ctx context.Context, s *Store, value []byte) error {
@@ -355,6 +372,7 @@ func (in *reading) item(ctx context.Context, s *Store, value []byte) error {
 	if rec.Plan != nil {
 		rec.Plan.into(it.Buildset)
 	}
+	delete(in.items, it.ID)
 	if rec.place.Queue != 0 {
 		in.items[it.ID] = rec.place
 	}

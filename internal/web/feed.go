@@ -37,6 +37,8 @@ type feeds struct {
 	log       *slog.Logger
 	epoch     string
 
+	mirrors map[pipeName]*store.Mirror // of whoever follows
+
 	mu    sync.Mutex
 	ready bool
 	feeds map[string]*feed
@@ -129,6 +131,7 @@ func (f *feeds) follow(ctx context.Context) error {
 		return fmt.Errorf("list the pipelines: %w", err)
 	}
 	dirty := map[pipeName]bool{}
+	f.mirrors = map[pipeName]*store.Mirror{}
 	for _, e := range r.KVs {
 		if n, ok := nameOf(e.Key); ok {
 			dirty[n] = true
@@ -159,16 +162,12 @@ func (f *feeds) gone(listed map[pipeName]bool) {
 func (f *feeds) watch(ctx context.Context, rev int64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changed, ended := make(chan pipeName, 256), make(chan error, 1)
+	changed, ended := make(chan kv.Change, 256), make(chan error, 1)
 	go func() {
 		ended <- f.store.KV().Watch(ctx, pipelines, rev, func(b kv.Batch) error {
 			for _, c := range b.Changes {
-				n, ok := nameOf(c.Key)
-				if !ok {
-					continue
-				}
 				select {
-				case changed <- n:
+				case changed <- c:
 				case <-ctx.Done():
 					return ctx.Err()
 				}
@@ -182,8 +181,13 @@ func (f *feeds) watch(ctx context.Context, rev int64) error {
 		select {
 		case err := <-ended:
 			return err
-		case n := <-changed:
+		case c := <-changed:
+			n, ok := nameOf(c.Key)
+			if !ok {
+				continue
+			}
 			dirty[n] = true
+			f.mirror(n).Hear(c)
 			if timer == nil {
 				timer = time.After(settle)
 			}
@@ -199,14 +203,23 @@ func (f *feeds) watch(ctx context.Context, rev int64) error {
 	}
 }
 
+// mirror is what is known of a pipeline. Only the goroutine that follows asks.
+func (f *feeds) mirror(n pipeName) *store.Mirror {
+	if f.mirrors[n] == nil {
+		f.mirrors[n] = f.store.Mirror(n.tenant, n.name)
+	}
+	return f.mirrors[n]
+}
+
 func (f *feeds) read(ctx context.Context, dirty map[pipeName]bool) error {
 	for n := range dirty {
-		st, _, err := f.store.LoadPipeline(ctx, n.tenant, n.name)
+		st, err := f.mirror(n).State(ctx)
 		if err != nil {
 			return err
 		}
 		if st.Settings.Name == "" { // no head: the pipeline was removed
 			st = nil
+			delete(f.mirrors, n)
 		}
 		f.put(ctx, n, st)
 	}

@@ -28,6 +28,7 @@ func (w *world) quiet() bool { return w.busy() == "" }
 // final looks at a world that came to rest: nothing is left, and of every change that was let in people
 // heard what became of it.
 func (w *world) final() {
+	w.compare()
 	for _, pipe := range pipes {
 		st, _, err := w.outside.LoadPipeline(w.ctx, tenant, pipe)
 		if err != nil {

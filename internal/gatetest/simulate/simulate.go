@@ -6,7 +6,7 @@
 // semaphores is behind, the history is down, processes of the former release are upgraded one by one and the format of
 // records changes under them, blobs are swept. After every transaction, and at the end, the invariants of docs/ARCHITECTURE.md are looked at. The same seed gives the same run.
 //
-// What it leaves out: loading layouts, real git, and watches (other tests have those).
+// What it leaves out: loading layouts, real git, and watches but for that of one reader (other tests have those).
 package simulate
 
 import (
@@ -95,6 +95,7 @@ type world struct {
 	graphs map[string]*jobs.Graph     // by buildset
 	rows   map[string]string          // history, by id
 	late   []late
+	reader follower
 	layout int
 	// historyDown: nothing can be recorded. upgrading: processes that begin are of this release, and before that of the
 	// former one, where there is one in this run (older).
@@ -220,6 +221,9 @@ func (w *world) act() {
 		}
 		if w.odds(6) {
 			w.agree()
+			w.compare()
+		} else if w.odds(3) {
+			w.follow()
 		}
 	}
 }
