@@ -37,6 +37,44 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
+// BenchmarkFollow: a reader sees news about one item of a pipeline, as one that reads it whole, and as one that hears
+// what changed.
+func BenchmarkFollow(b *testing.B) {
+	for _, items := range []int{100, 10_000} {
+		w, _ := longPipeline(b, items, true)
+		id := w.p.State.Queues[0].Items[0]
+		news := func(b *testing.B) kv.Change {
+			w.p.State.Items[id].Moved++
+			w.commit(id)
+			e, _, err := kv.Get(w.ctx, w.s.KV(), store.PipelinePrefix(w.p.Tenant, w.p.Name)+"item/"+string(id))
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kv.Change{KV: e}
+		}
+		b.Run(fmt.Sprintf("whole/items=%d", items), func(b *testing.B) {
+			for b.Loop() {
+				news(b)
+				if _, _, err := w.s.LoadPipeline(w.ctx, w.p.Tenant, w.p.Name); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("changes/items=%d", items), func(b *testing.B) {
+			m := w.s.Mirror(w.p.Tenant, w.p.Name)
+			if _, err := m.State(w.ctx); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				m.Hear(news(b))
+				if _, err := m.State(w.ctx); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // longPipeline is a pipeline with many items, each with a plan of some operations, as it is written.
 func longPipeline(b *testing.B, items int, oneQueue bool) (*writer, *sizes) {
 	m := memkv.New(memkv.Config{Retain: 100})

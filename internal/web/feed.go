@@ -177,6 +177,7 @@ func (f *feeds) watch(ctx context.Context, rev int64) error {
 	}()
 	dirty := map[pipeName]bool{}
 	var timer <-chan time.Time
+	pause := settle // or as long as the last look took: half of the time, nothing is looked at
 	for {
 		select {
 		case err := <-ended:
@@ -189,15 +190,17 @@ func (f *feeds) watch(ctx context.Context, rev int64) error {
 			dirty[n] = true
 			f.mirror(n).Hear(c)
 			if timer == nil {
-				timer = time.After(settle)
+				timer = time.After(pause)
 			}
 		case <-timer:
 			timer = nil
+			began := time.Now()
 			if err := f.read(ctx, dirty); err != nil {
 				cancel()
 				<-ended
 				return err
 			}
+			pause = max(settle, time.Since(began))
 			clear(dirty)
 		}
 	}
