@@ -7,7 +7,6 @@ Ansible has open (or on the file, where the connection is local) follows it. Wha
 by the time the result is here, is told from the result; so nothing is lost and nothing told twice.
 """
 
-import json
 import os
 import shlex
 import subprocess
@@ -21,6 +20,7 @@ from ansible.template import Templar
 from ansible import context
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+from gozer_console import COMMANDS, failure, said, text_of, title  # noqa: E402
 from gozer_events import emit, emit_lines  # noqa: E402
 
 DOCUMENTATION = """
@@ -30,10 +30,6 @@ DOCUMENTATION = """
     description: [Events for the job console]
 """
 
-COMMANDS = ("command", "shell", "ansible.builtin.command", "ansible.builtin.shell",
-            "ansible.legacy.command", "ansible.legacy.shell")
-DEBUGS = ("debug", "ansible.builtin.debug")
-ASSERTS = DEBUGS + ("assert", "fail", "ansible.builtin.assert", "ansible.builtin.fail")
 # How much of what was written is looked at at once.
 CHUNK = 1 << 20
 # A task must take this long before a reader is started for it.
@@ -190,15 +186,13 @@ class CallbackModule(CallbackBase):
         if task.action in ("ansible.builtin.command", "ansible.builtin.shell"):
             task.action = task.action.rpartition(".")[2]
         kind = "LOOP" if task.loop or task.loop_with else "TASK"
-        emit("task", k=kind, n=task.get_name().strip(), u=task._uuid, p=task.get_path() or "",
-             a=task.action)
+        emit("task", k=kind, n=title(task), u=task._uuid, p=task.get_path() or "", a=task.action)
 
     def v2_playbook_on_cleanup_task_start(self, task):
         self.v2_playbook_on_task_start(task, False)
 
     def v2_playbook_on_handler_task_start(self, task):
-        emit("task", k="HANDLER", n=task.get_name().strip(), u=task._uuid, p=task.get_path() or "",
-             a=task.action)
+        self.v2_playbook_on_task_start(task, False)
 
     def v2_playbook_on_include(self, included_file):
         for host in included_file._hosts:
@@ -258,8 +252,7 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_skipped(self, result):
         self.stop_reader(result)
         if result._task.loop is None:
-            reason = result._result.get("skip_reason", "")
-            emit("result", h=shown(result), st="skipped", x=reason or "Conditional result was False")
+            self.skipped(result)
 
     def v2_runner_on_unreachable(self, result):
         self.stop_reader(result)
@@ -273,10 +266,10 @@ class CallbackModule(CallbackBase):
         self.item(result, "changed" if result._result.get("changed") else "ok")
 
     def v2_runner_item_on_failed(self, result):
-        self.item(result, "ignored" if result._task.ignore_errors else "failed")
+        self.item(result, "failed")
 
     def v2_runner_item_on_skipped(self, result):
-        pass
+        self.skipped(result)
 
     def v2_runner_retry(self, result):
         self.output(result)
@@ -285,56 +278,55 @@ class CallbackModule(CallbackBase):
             shown(result), result._task.get_name().strip(), left))
 
     def item(self, result, state):
-        self.output(result)
-        label = self._get_item_label(result._result)
-        self.say(result, state, item=label if isinstance(label, str) else json.dumps(label, default=str))
+        self.output(result, wrong=state == "failed")
+        self.say(result, state, item=self._get_item_label(result._result), looped=True)
 
     def finish(self, result, state):
-        looped = "results" in result._result and (result._task.loop or result._task.loop_with)
-        if not looped:
-            self.output(result)
-        self.stop_reader(result)
-        if looped:
-            if state == "failed":
-                emit("result", h=shown(result), st=state, x=text_of(result._result.get("msg")),
-                     task=result._task.get_name().strip(), p=result._task.get_path() or "")
-            return
-        self.say(result, state)
-
-    def say(self, result, state, item=None):
         r, task = result._result, result._task
-        fields = {"h": shown(result), "st": state, "task": task.get_name().strip(),
-                  "p": task.get_path() or "", "a": task.action}
-        if item is not None:
-            fields["item"] = item
-        if hidden(result):
-            fields["x"] = ""
-        elif task.action in COMMANDS and r.get("delta"):
-            fields["delta"], fields["rc"] = r["delta"], r.get("rc")
-            fields["x"] = text_of(r.get("msg")) if state in ("failed", "ignored") else ""
-        elif task.action in ASSERTS:
-            fields["x"] = debug_text(r)
-        else:
-            fields["x"] = text_of(r.get("msg")) or text_of(r.get("reason")) or last_line(r.get("exception"))
-            if state in ("failed", "ignored") and r.get("exception"):
-                fields["trace"] = text_of(r["exception"])
-            if state in ("failed", "ignored"):
-                fields["trace"] = fields.get("trace", "") or text_of(r.get("module_stderr"))
-        emit("result", **fields)
+        looped = (task.loop or task.loop_with) and ("results" in r or hidden(result))
+        if not looped:
+            self.output(result, wrong=state in ("failed", "ignored"))
+        self.stop_reader(result)
+        if not looped:
+            self.say(result, state)
+        elif state in ("failed", "ignored"):
+            self.tell_result(result, state, x=text_of(r.get("msg", "One or more items failed")))
 
-    def output(self, result):
-        """Tell the lines of a command that its reader has not told."""
+    def skipped(self, result):
+        r = result._result
+        self.tell_result(result, "skipping", x=text_of(r.get("skip_reason") or r.get("skipped_reason")))
+
+    def tell_result(self, result, state, **fields):
+        task = result._task
+        if state == "failed" and (rescued(task) or task.ignore_errors):
+            fields["rescued"] = True  # nothing that an explanation would name
+        emit("result", h=shown(result), st=state, task=task.get_name().strip(), p=task.get_path() or "", a=task.action,
+             **fields)
+
+    def say(self, result, state, item=None, looped=False):
+        """One result, in the words and the form of Zuul's console."""
+        r, action = result._result, result._task.action
+        wrong = state in ("failed", "ignored")
+        if hidden(result):
+            state, fields = state if wrong else "hidden", {"x": "Output suppressed because no_log was given"}
+        elif wrong:
+            fields = failure(r, action, item, looped)
+        else:
+            state, fields = said(r, action, state, item, looped)
+        self.tell_result(result, state, **fields)
+
+    def output(self, result, wrong=False):
+        """Tell the lines of a command that its reader has not told; of another module, those that people look for."""
         r = result._result
         if hidden(result) or not isinstance(r, dict):
             return
-        if result._task.action not in COMMANDS and "stdout" not in r:
-            return
+        streams = (("o", "stdout"), ("e", "stderr")) if wrong or result._task.action in COMMANDS else (("o", "stdout"),)
         reader = self.readers.get((result._task._uuid, result._host.name))
         if reader is None:
-            self.rest(shown(result), r, {"o": 0, "e": 0})
+            self.rest(shown(result), r, {"o": 0, "e": 0}, streams)
             return
         with reader.lock:
-            self.rest(shown(result), r, reader.seen(r.get("zuul_log_id")))
+            self.rest(shown(result), r, reader.seen(r.get("zuul_log_id")), streams)
             if not (result._task.loop or result._task.loop_with or result._task.until):
                 reader.over.set()
             elif r.get("zuul_log_id"):
@@ -342,11 +334,12 @@ class CallbackModule(CallbackBase):
                 reader.told[r["zuul_log_id"]] = {"o": 0, "e": 0}
                 reader.log_id = None
 
-    def rest(self, host, r, seen):
-        for stream, key in (("o", "stdout"), ("e", "stderr")):
+    def rest(self, host, r, seen, streams):
+        for stream, key in streams:
             text = r.get(key)
-            if isinstance(text, str) and text:
-                tell(host, [(line.rstrip("\r"), False) for line in untold(text, seen[stream])], stream)
+            if isinstance(text, str) and text.rstrip("\r\n"):
+                lines = untold(text.rstrip("\r\n"), seen[stream])
+                tell(host, [(line.rstrip("\r"), False) for line in lines], stream)
 
     def stop_reader(self, result):
         reader = self.readers.pop((result._task._uuid, result._host.name), None)
@@ -373,29 +366,12 @@ def hidden(result):
 
 
 def rescued(task):
-    """Whether a block around the task catches its failure."""
-    parent = task._parent
+    """Whether a block around the task catches its failure; what fails in a rescue or always section it does not."""
+    child, parent = task, task._parent
     while parent is not None:
         if getattr(parent, "rescue", None):
-            return True
-        parent = getattr(parent, "_parent", None)
+            after = {t._uuid for t in parent.rescue + (parent.always or [])}
+            if child._uuid not in after:
+                return True
+        child, parent = parent, getattr(parent, "_parent", None)
     return False
-
-
-def text_of(value):
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def last_line(trace):
-    lines = text_of(trace).strip().splitlines()
-    return lines[-1] if lines else ""
-
-
-def debug_text(r):
-    if "msg" in r:
-        value = r["msg"]
-        return "\n".join(map(text_of, value)) if isinstance(value, list) else text_of(value)
-    shown = {k: v for k, v in r.items() if not k.startswith("_ansible") and k not in ("changed", "failed")}
-    return json.dumps(shown, indent=2, default=str) if shown else ""

@@ -96,11 +96,21 @@ func TestEventsOfAnyForm(t *testing.T) {
 	in := `{"e":"line","h":"n1","x":"hello"}
 no json
 {"e":""}
-{"e":"result","h":"n1","st":"failed","delta":"0:00:01","rc":3,"x":"non-zero"}
+{"e":"result","h":"n1","st":"failed","d":"{\n  \"msg\": \"non-zero return code\",\n  \"rc\": 3\n}","why":"non-zero return code"}
+{"e":"result","h":"n1","st":"failed","x":"Traceback:\n  x","broken":true}
+{"e":"result","h":"n1 -> 10.0.0.1","st":"ignored","x":"Item: a Result: 1"}
+{"e":"result","h":"n1","st":"ok","x":"Runtime: 0:00:00.003"}
+{"e":"result","h":"n1","st":"ok","x":"{\n  \"a\": 1\n}"}
+{"e":"result","h":"n1","st":"changed"}
+{"e":"result","h":"n1","st":"said","x":"# Job\n\nunit"}
+{"e":"result","h":"n1","st":"hidden","x":"Output suppressed because no_log was given"}
 {"e":"text","x":"the end"}`
 	var kinds []string
 	readEvents(strings.NewReader(in), func(e *Event) { kinds = append(kinds, e.Kind+"="+strings.Join(e.Lines(), "/")) })
-	want := []string{"line=n1 | hello", `result=n1 | ERROR/n1 |   {/n1 |     "delta": "0:00:01",/n1 |     "msg": "non-zero",/n1 |     "rc": 3/n1 |   }`, "text=the end"}
+	want := []string{"line=n1 | hello", `result=n1 | ERROR/n1 | {/n1 |   "msg": "non-zero return code",/n1 |   "rc": 3/n1 | }`,
+		"result=n1 | MODULE FAILURE:/n1 | Traceback:/n1 |   x", "result=n1 -> 10.0.0.1 | ERROR: Item: a Result: 1/n1 -> 10.0.0.1 | ERROR: Ignoring Errors",
+		"result=n1 | ok: Runtime: 0:00:00.003", `result=n1 | ok:/n1 | {/n1 |   "a": 1/n1 | }`, "result=n1 | changed", "result=# Job//unit",
+		"result=n1 | Output suppressed because no_log was given", "text=the end"}
 	if d := cmp.Diff(want, kinds); d != "" {
 		t.Error(d)
 	}

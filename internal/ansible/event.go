@@ -1,7 +1,6 @@
 package ansible
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,19 +18,23 @@ type Event struct {
 	TaskID string `json:"u"`
 	Path   string `json:"p"`
 	Action string `json:"a"`
-	// Heading is TASK, LOOP or HANDLER.
+	// Heading is TASK or LOOP.
 	Heading string `json:"k"`
 	// Text of a line, result, or piece of a record (the inside of a JSON object); Stream is stdout or stderr where the job has them split.
 	Text   string `json:"x"`
 	Stream string `json:"s"`
 	// More: the line goes on with the next of the same host and stream, the record with the next piece.
 	More bool `json:"more"`
-	// State of a result: ok, changed, skipped, failed, ignored.
+	// State of a result: ok, changed, skipping, failed, ignored; said, where it is shown without host and state, as
+	// what debug says is; hidden, where only the host may be told.
 	State string `json:"st"`
-	Delta string `json:"delta"`
-	Item  string `json:"item"`
-	Trace string `json:"trace"`
-	RC    *int   `json:"rc"`
+	// Detail of a failed result is JSON for people, Trace what Python said; Why is the reason in short, where it is not Text.
+	Detail string `json:"d"`
+	Trace  string `json:"trace"`
+	Why    string `json:"why"`
+	// Broken: the module itself failed. Rescued: a block around the task takes care of its failure.
+	Broken  bool `json:"broken"`
+	Rescued bool `json:"rescued"`
 
 	Hosts map[string]map[string]int `json:"hosts"`
 }
@@ -60,57 +63,59 @@ func (e *Event) Lines() []string {
 	return nil
 }
 
+// Reason is why a result failed.
+func (e *Event) Reason() string {
+	if e.Why != "" {
+		return e.Why
+	}
+	return e.Text
+}
+
+// result is a result in the form of Zuul's console.
 func (e *Event) result() []string {
-	state := e.State
-	if state == "failed" || state == "ignored" {
-		state = "ERROR"
+	text := strings.Split(strings.Trim(e.Text, "\n"), "\n")
+	if e.State == "said" {
+		return text
 	}
-	var text string
+	head := e.Host + " | " + e.word()
 	switch {
-	case e.Delta != "" && e.State != "failed" && e.State != "ignored":
-		text = "Runtime: " + e.Delta
-		if e.Item != "" {
-			text = "Item: " + e.Item + " " + text
-		}
-	case e.Delta != "":
-		text = failedCommand(e)
-	case e.Item != "" && e.Text == "":
-		text = "Item: " + e.Item
+	case e.State == "hidden":
+		return []string{e.Host + " | " + e.Text}
+	case len(text) > 1:
+		text = append([]string{head + ":"}, prefixed(e.Host, text)...)
+	case text[0] != "":
+		text = []string{head + ": " + text[0]}
 	default:
-		text = e.Text
+		text = []string{head}
 	}
-	out := []string{}
-	for i, line := range strings.Split(text, "\n") {
-		switch {
-		case i == 0 && line == "":
-			out = append(out, e.Host+" | "+state)
-		case i == 0:
-			out = append(out, e.Host+" | "+state+": "+line)
-		default:
-			out = append(out, e.Host+" |   "+line)
-		}
-	}
-	if e.Trace != "" {
-		for _, line := range strings.Split(strings.TrimRight(e.Trace, "\n"), "\n") {
-			out = append(out, e.Host+" |   "+line)
+	for _, more := range []string{e.Detail, e.Trace} {
+		if more != "" {
+			text = append(text, prefixed(e.Host, strings.Split(strings.TrimRight(more, "\n"), "\n"))...)
 		}
 	}
 	if e.State == "ignored" {
-		out = append(out, e.Host+" | (ignored)")
+		text = append(text, e.Host+" | ERROR: Ignoring Errors")
 	}
-	return out
+	return text
 }
 
-func failedCommand(e *Event) string {
-	rc := 0
-	if e.RC != nil {
-		rc = *e.RC
+// word is the state as it is shown.
+func (e *Event) word() string {
+	switch {
+	case e.Broken:
+		return "MODULE FAILURE"
+	case e.State == "failed", e.State == "ignored":
+		return "ERROR"
 	}
-	b, err := json.MarshalIndent(map[string]any{"delta": e.Delta, "msg": e.Text, "rc": rc}, "", "  ")
-	if err != nil {
-		return e.Text
+	return e.State
+}
+
+func prefixed(host string, lines []string) []string {
+	out := make([]string, len(lines))
+	for i, l := range lines {
+		out[i] = host + " | " + l
 	}
-	return "\n" + string(b)
+	return out
 }
 
 func (e *Event) stats() []string {

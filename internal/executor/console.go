@@ -40,7 +40,7 @@ type console struct {
 // mostStreams bounds the streams of hosts of which an unfinished line is kept.
 const mostStreams = 4096
 
-// failure is the first thing that went wrong and was not rescued, for the explanation.
+// failure is the first thing that went wrong in a playbook and was not rescued, for the explanation.
 type failure struct {
 	task, host, text, path string
 	lines                  []string
@@ -93,8 +93,8 @@ func (c *console) event(e *ansible.Event) {
 		c.log.Mark(e.Kind, e.Name, "")
 		c.task = e.Name
 	case "result":
-		if e.State == "failed" {
-			c.fail(e, e.Text)
+		if e.State == "failed" && !e.Rescued {
+			c.fail(e, e.Reason())
 		}
 	case "unreachable":
 		c.fail(e, "unreachable: "+e.Text)
@@ -107,12 +107,19 @@ func (c *console) event(e *ansible.Event) {
 	}
 }
 
+// begin is told before each playbook: what failed in one explains no other.
+func (c *console) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed = nil
+}
+
 func (c *console) fail(e *ansible.Event, text string) {
 	c.log.Mark("failure", e.Task, e.Host)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.failed == nil {
-		c.failed = &failure{task: e.Task, host: e.Host, text: c.mask.String(text), path: e.Path, lines: append([]string{}, c.recent...)}
+		c.failed = &failure{task: c.mask.String(e.Task), host: c.mask.String(e.Host), text: c.mask.String(strings.TrimSpace(text)), path: e.Path, lines: append([]string{}, c.recent...)}
 	}
 }
 

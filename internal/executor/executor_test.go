@@ -437,7 +437,7 @@ func TestAPlaybookRunsOnANodeOverSSH(t *testing.T) {
 		t.Errorf("result %s, %s", end.Result, end.Detail)
 	}
 	want(t, log, "Job console starting", "RUN START: [untrusted : example.com/org/app/run.yaml@main]", "PLAY [all]", "TASK [Say something]",
-		"controller | hello from ", "controller | to stderr", "controller | changed: Runtime: 0:00:00", "this is test of org/app", "PLAY RECAP",
+		"controller | hello from ", "controller | to stderr", "controller | ok: Runtime: 0:00:00", "this is test of org/app", "PLAY RECAP",
 		"RUN END RESULT_NORMAL: [untrusted : example.com/org/app/run.yaml@main]")
 	if t.Failed() {
 		t.Log(log)

@@ -21,6 +21,7 @@ type flags struct{ post, success, retry bool }
 
 // play runs one playbook of a phase, within timeout (0: none, negative: it is over).
 func (b *build) play(ctx context.Context, p *playbook, phase string, index int, timeout time.Duration, f flags) ansible.Result {
+	b.console.begin()
 	b.console.log.Mark("playbook", p.Path, "")
 	title := strings.ToUpper(phase)
 	if phase != "run" {
@@ -201,7 +202,7 @@ func (b *build) ansiblePlay(ctx context.Context, p *playbook, phase string, inde
 		switch e.Kind {
 		case "record":
 			if err := b.record(&rec, e, func() object {
-				return object{"playbook": p.path, "phase": phase, "index": itoa(index), "trusted": p.Source.Trusted, "branch": p.Source.Branch}
+				return object{"playbook": p.name(), "phase": phase, "index": itoa(index), "trusted": p.Source.Trusted, "branch": p.Source.Branch}
 			}); err != nil {
 				b.log.Warn("job-output.json could not be written", "error", err)
 			}

@@ -32,7 +32,12 @@ func (b *build) sources(ctx context.Context) error {
 		return err
 	}
 	b.spec, b.bases = speculative(b.states, b.s.Merge)
+	// One step does what these lines tell of; people and tools know them in this order.
 	b.console.line("Cloning repos into workspace")
+	b.console.line("Restoring repo states")
+	if len(b.s.Operations) > 0 {
+		b.console.line("Merging changes")
+	}
 	want, err := b.wanted()
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ type Failure struct {
 // How much of a log is told of a failure.
 const (
 	beforeFailure = 8
-	afterFailure  = 4
+	afterFailure  = 8 // the whole of a failed command
 )
 
 // Failure finds it; nil where no task failed.

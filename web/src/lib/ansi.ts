@@ -31,8 +31,8 @@ export function stamped(line: string): { time: string; text: string } {
 export function kind(line: string): '' | 'task' | 'play' | 'error' | 'changed' | 'ok' {
   const text = plain(stamped(line).text)
   if (/^PLAY (\[|RECAP)/.test(text) || /^(PRE-RUN|RUN|POST-RUN) (START|END)/.test(text)) return 'play'
-  if (/^TASK \[/.test(text)) return 'task'
-  if (/^(fatal|failed): |^ERROR|^Traceback|^\S+ \| (ERROR|FAILED)/.test(text) || /\bERROR\b/.test(text)) return 'error'
+  if (/^(TASK|LOOP) \[/.test(text)) return 'task'
+  if (/^(fatal|failed): |^ERROR|^Traceback|^\S+( -> \S+)? \| (ERROR|FAILED|MODULE FAILURE)/.test(text) || /\bERROR\b/.test(text)) return 'error'
   if (/^changed: /.test(text)) return 'changed'
   if (/^ok: /.test(text)) return 'ok'
   return ''
