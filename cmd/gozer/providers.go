@@ -61,7 +61,7 @@ func openSandbox(ctx context.Context, p *process, c settings.Provider) (provider
 	}
 	for _, l := range c.Labels {
 		conf.Labels = append(conf.Labels, sandbox.Label{Name: l.Name, Max: l.Max, MinReady: l.MinReady,
-			MaxReadyAge: l.MaxReadyAge, MaxAge: l.MaxAge, Features: l.Features})
+			MaxReadyAge: l.MaxReadyAge, MaxAge: l.MaxAge, Features: l.Features, OwnUser: l.OwnUser})
 	}
 	for _, h := range c.Hosts {
 		conf.Hosts = append(conf.Hosts, sandbox.Host{Name: h.Name, Labels: h.Labels, Slots: h.Slots, Features: h.Features})

@@ -193,7 +193,7 @@ func (g *guard) connect(ctx context.Context, q *notification, socket int, raw []
 	default:
 		return unix.EACCES // a hypervisor's sockets, and what else reaches out of this machine
 	}
-	return connectPatiently(ctx, socket, raw)
+	return connectPatiently(ctx, socket, raw, asOurselves)
 }
 
 func inetAddr(raw []byte) (netip.AddrPort, bool) {
@@ -212,7 +212,7 @@ func (g *guard) connectUnix(ctx context.Context, q *notification, socket int, ra
 	path, _, _ := strings.Cut(string(raw[2:]), "\x00")
 	if path == "" {
 		if name, ok := g.home.abstract(raw); ok {
-			return connectPatiently(ctx, socket, name)
+			return connectPatiently(ctx, socket, name, asOurselves)
 		}
 		return unix.ECONNREFUSED
 	}
@@ -225,11 +225,15 @@ func (g *guard) connectUnix(ctx context.Context, q *notification, socket int, ra
 		return err
 	}
 	defer unix.Close(file)
+	who, err := callerOf(int(q.pid))
+	if err != nil {
+		return err
+	}
 	if err := g.valid(q); err != nil {
 		return err
 	}
 	short := append(binary.NativeEndian.AppendUint16(nil, unix.AF_UNIX), fmt.Sprintf("/proc/self/fd/%d\x00", file)...)
-	return connectPatiently(ctx, socket, short)
+	return connectPatiently(ctx, socket, short, who.do)
 }
 
 // openBelow finds a file as a process would that has base as its root.
@@ -291,9 +295,12 @@ func threadGroup(tid int) (int, error) {
 // longestConnect bounds a connect that nobody answers; the kernel gives up at about that time, too.
 const longestConnect = 3 * time.Minute
 
-// connectPatiently connects a socket, and where it is a blocking one waits as the caller would, without
+// asOurselves is for what has no owner.
+func asOurselves(f func() unix.Errno) unix.Errno { return f() }
+
+// connectPatiently connects a socket, with the rights that as gives, and where it is a blocking one waits as the caller would, without
 // a thread that blocks: a sandbox may have thousands that wait.
-func connectPatiently(ctx context.Context, socket int, to []byte) error {
+func connectPatiently(ctx context.Context, socket int, to []byte, as func(func() unix.Errno) unix.Errno) error {
 	blocking, restore, err := unblock(socket)
 	if err != nil {
 		return err
@@ -302,7 +309,7 @@ func connectPatiently(ctx context.Context, socket int, to []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, longestConnect)
 	defer cancel()
 	for {
-		errno := connectNow(socket, to)
+		errno := as(func() unix.Errno { return connectNow(socket, to) })
 		switch {
 		case errno == 0:
 			return nil

@@ -78,7 +78,7 @@ func (g *guard) connectHome(ctx context.Context, socket int, raw []byte, at neti
 	if exactly, anywhere := listeners(at); !exactly || anywhere || family == unix.AF_INET6 && onlyV6(socket) {
 		return unix.ECONNREFUSED
 	}
-	return connectPatiently(ctx, socket, sockaddr(family, at))
+	return connectPatiently(ctx, socket, sockaddr(family, at), asOurselves)
 }
 
 // bind gives a socket its address: one of this machine's becomes home.

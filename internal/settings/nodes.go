@@ -41,6 +41,8 @@ type Label struct {
 	MaxAge      time.Duration `yaml:"max-age"`
 	// Features are in force before the first playbook; see Launcher.Features.
 	Features []string `yaml:"features"`
+	// OwnUser: on sandbox nodes, zuul is no other name of root.
+	OwnUser bool `yaml:"own-user"`
 }
 
 // Host is a machine that is kept.

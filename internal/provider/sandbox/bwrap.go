@@ -56,6 +56,9 @@ func (p *Provider) bwrapArgs(m *machine, own, boot bool) []string {
 	if boot {
 		args = append(args, "-boot")
 	}
+	if m.ownUser {
+		args = append(args, "-own-user")
+	}
 	return args
 }
 

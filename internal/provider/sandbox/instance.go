@@ -151,17 +151,18 @@ func (p *Provider) make(ctx context.Context, i *instance, keys []string) error {
 		}
 		return nil
 	}
+	label := p.cfg.Labels[slices.IndexFunc(p.cfg.Labels, func(l Label) bool { return l.Name == i.label })]
 	if i.machine == nil {
 		m, err := p.openMachine(filepath.Join(p.nodesFolder(), i.id), i.id)
 		if err != nil {
 			return fmt.Errorf("make the folder of node %s: %w", i.id, err)
 		}
+		m.ownUser = label.OwnUser
 		p.mu.Lock()
 		i.machine = m
 		p.mu.Unlock()
 	}
-	l := slices.IndexFunc(p.cfg.Labels, func(l Label) bool { return l.Name == i.label })
-	if err := p.boot(ctx, i.machine, p.cfg.Labels[l].Features, keys, false); err != nil {
+	if err := p.boot(ctx, i.machine, label.Features, keys, false); err != nil {
 		return err
 	}
 	p.writeHostsFiles()

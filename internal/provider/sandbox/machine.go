@@ -29,6 +29,7 @@ type machine struct {
 	name    string
 	dir     string
 	hostKey hostKey
+	ownUser bool
 
 	mu       sync.Mutex // one starts or stops it at a time
 	proc     *process

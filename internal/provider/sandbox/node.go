@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net"
@@ -26,6 +27,13 @@ import (
 // after that, before it does anything else. It returns the exit status. It inherits a listener and a
 // pipe, to which it writes when SSH answers.
 func NodeMain(args []string) int {
+	if len(args) > 0 && args[0] == sudoArg {
+		code, err := askSudo(args[1:])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "sudo:", err)
+		}
+		return code
+	}
 	debug.SetGCPercent(25) // there are many nodes, and each has little to do
 	err := nodeMain(args)
 	if err != nil {
@@ -43,6 +51,7 @@ func nodeMain(args []string) error {
 	flags := flag.NewFlagSet("sandbox-node", flag.ContinueOnError)
 	maxSessions := flags.Int("max-sessions", 0, "sessions of one connection")
 	boot := flags.Bool("boot", false, "run the files of /etc/gozer/boot.d")
+	ownUser := flags.Bool("own-user", false, "zuul is not root, and asks by sudo")
 	flags.Var(&environ, "env", "KEY=value for every session")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -67,6 +76,11 @@ func nodeMain(args []string) error {
 	if err := unix.CloseRange(fdListen, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("keep files from sessions: %w", err)
 	}
+	if *ownUser {
+		if err := errors.Join(giveHome(zuulHome, zuulID), serveSudo(ctx, environ, log)); err != nil {
+			return err
+		}
+	}
 	if _, err := ready.Write([]byte{'\n'}); err != nil {
 		return fmt.Errorf("tell the provider: %w", err)
 	}
@@ -74,6 +88,16 @@ func nodeMain(args []string) error {
 		go runBoot(ctx, "/etc/gozer/boot.d", environ, log) // ends with the program
 	}
 	return srv.Serve(ctx, ln)
+}
+
+// giveHome makes a fresh home its user's.
+func giveHome(dir string, id int) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, id, id)
+	})
 }
 
 // runBoot runs the executable files of a folder, one after the other in the order of their names.

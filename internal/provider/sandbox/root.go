@@ -14,11 +14,17 @@ import (
 
 var (
 	//go:embed skeleton/sudo
-	sudoScript []byte
+	sudoProgram []byte
 	//go:embed skeleton/passwd
 	passwd string
 	//go:embed skeleton/group
 	group []byte
+)
+
+// zuulID are the user and the group of zuul where he is not root; see Label.OwnUser.
+const (
+	zuulID   = 1000
+	zuulHome = "/home/zuul"
 )
 
 // rootFolders are the folders of a node's root, with their modes.
@@ -107,7 +113,12 @@ func (p *Provider) layFresh(root *os.Root, m *machine) error {
 	if err := root.Symlink("../home/zuul/.ssh", "root/.ssh"); err != nil {
 		return err
 	}
-	users := withSystem(passwd, "/etc/passwd")
+	users, groups := withSystem(passwd, "/etc/passwd"), withSystem(string(group), "/etc/group")
+	if m.ownUser {
+		own := fmt.Sprintf("zuul:x:%d:", zuulID)
+		users = strings.Replace(users, "zuul:x:0:0:", fmt.Sprintf("%s%d:", own, zuulID), 1)
+		groups = strings.Replace(groups, "zuul:x:0:", own, 1)
+	}
 	files := []struct {
 		path, content string
 		mode          fs.FileMode
@@ -117,7 +128,7 @@ func (p *Provider) layFresh(root *os.Root, m *machine) error {
 		{"etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n", 0o644},
 		{"etc/fstab", "", 0o644},
 		{"etc/environment", "PATH=" + nodePath + "\n", 0o644},
-		{"etc/group", withSystem(string(group), "/etc/group"), 0o644},
+		{"etc/group", groups, 0o644},
 		{"etc/gshadow", "", 0o640},
 		{"etc/sudoers", "root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n", 0o440},
 		{"etc/sudoers.d/zuul", "zuul ALL=(ALL) NOPASSWD:ALL\n", 0o440},
@@ -249,7 +260,7 @@ func layLocal(dir string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(sudoScript)
+	_, err = f.Write(sudoProgram)
 	return errors.Join(err, f.Chmod(0o755), f.Close())
 }
 

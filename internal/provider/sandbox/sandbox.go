@@ -57,6 +57,8 @@ type Label struct {
 	MaxReadyAge, MaxAge time.Duration
 	// Features are promised; those that are no entries of Config.Features are the launcher's to bring about.
 	Features []string
+	// OwnUser: zuul has an id of his own, and is root by sudo only. Otherwise they are names of one user.
+	OwnUser bool
 }
 
 // Host is a machine that lasts.
@@ -192,6 +194,9 @@ func (p *Provider) readSettings() error {
 			return fmt.Errorf("sandbox provider %s: label %q is there twice", p.cfg.Name, l.Name)
 		}
 		labels[l.Name] = true
+		if l.OwnUser && (os.Geteuid() != 0 || !p.ids.many()) {
+			return fmt.Errorf("sandbox provider %s: label %s: nodes have a user of their own only where Gozer runs as root, with %d user ids: leave own-user out", p.cfg.Name, l.Name, otherIDs)
+		}
 	}
 	for _, h := range p.cfg.Hosts {
 		if !validName.MatchString(h.Name) || p.hosts[h.Name] != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gozer-ci/gozer/internal/provider/knock"
+	"github.com/gozer-ci/gozer/internal/provider/sandbox"
 )
 
 func TestSessions(t *testing.T) {
@@ -296,5 +298,42 @@ func TestSudo(t *testing.T) {
 	}
 	if many {
 		mustRun(t, ssh, "touch /srv/f && chown gitea:gitea /srv/f && test $(stat -c %U /srv/f) = gitea && sudo -u gitea sh -c '! touch /etc/f 2>/dev/null'")
+	}
+}
+
+// Where zuul is a user of his own he has what is his, and becomes root as on any other machine.
+func TestAUserOfItsOwn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("for root only")
+	}
+	signer, key := newKey(t)
+	p := open(t, sandbox.Config{Labels: []sandbox.Label{{Name: "own", OwnUser: true}}})
+	i := create(t, p, "one", "own", key)
+	ssh := dial(t, i.Access, "zuul", signer)
+	const listen = `import os, socket, struct, sys
+s = socket.socket(socket.AF_UNIX); s.bind("/tmp/s"); os.chmod("/tmp/s", int(sys.argv[1], 8)); s.listen(); os.rename("/tmp/s", "/tmp/ready")
+c, _ = s.accept(); print(struct.unpack("3i", c.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1:])`
+	const call = `import socket
+try: socket.socket(socket.AF_UNIX).connect("/tmp/ready")
+except PermissionError: print("refused")`
+	const wait = "; until [ -S /tmp/ready ]; do sleep 0.05; done; "
+	for _, c := range [][2]string{
+		{"sudo python3 -c '" + listen + "' 666 & true" + wait + "python3 -c '" + call + "'; wait; sudo rm /tmp/ready", "(1000, 1000)"},
+		{"sudo python3 -c '" + listen + "' 600 & true" + wait + "python3 -c '" + call + "'; sudo python3 -c '" + call + "'; wait; sudo rm /tmp/ready", "refused\n(0, 0)"},
+		{"id -un; id -u; touch f; stat -c %U:%G f .ssh; pwd", "zuul\n1000\nzuul:zuul\nzuul:zuul\n/home/zuul"},
+		{"touch /etc/f 2>/dev/null || echo refused; cat /etc/shadow 2>/dev/null || echo refused", "refused\nrefused"},
+		{"sudo -H -S -n  -u root /bin/sh -c 'echo BECOME-SUCCESS ; id -u; echo $HOME'", "BECOME-SUCCESS\n0\n/root"},
+		{"sudo useradd -m -s /bin/sh gitea && sudo -nu gitea sh -c 'id -un; echo $HOME $SUDO_USER'", "gitea\n/home/gitea zuul"},
+		{"cd /tmp && sudo pwd; sudo -i pwd; sudo A=b printenv A", "/tmp\n/root\nb"},
+		{"A=b sudo printenv A || echo none", "none"},
+		{"echo in | sudo cat; echo in | sudo -u gitea cat; sudo sh -c 'echo err >&2' 2>&1", "in\nin\nerr"},
+		{"sudo sh -c 'exit 3'; echo $?; sudo sh -c 'kill -9 $$'; echo $?", "3\n137"},
+		{"sudo sh -c 'trap \"echo caught; exit 4\" TERM; echo ready; sleep 60 & wait' > out & p=$!; until grep -q ready out 2>/dev/null; do sleep 0.05; done; kill $p; wait $p; echo $?; cat out", "4\nready\ncaught"},
+		{"chmod 0 f; cat f 2>/dev/null || echo kept", "kept"},
+		{"sudo rm /etc/sudoers.d/zuul; sudo -n true 2>&1 || echo $?", "sudo: a password is required\n1"},
+	} {
+		if got := mustRun(t, ssh, c[0]); got != c[1] {
+			t.Errorf("%s: %q, want %q", c[0], got, c[1])
+		}
 	}
 }
