@@ -8,7 +8,8 @@
 //
 // People log in as zuul. That and root are two names of one user, user id 0 of the node's namespace:
 // a sandbox has no set-uid programs, so nobody could become root who was not before. A small sudo lets
-// Ansible's become do what it expects. Where Gozer runs as root, or the user has a range in /etc/subuid
+// Ansible's become do what it expects. On nodes of labels with OwnUser zuul has an id of his own, and what sudo
+// is asked for is run by the first process of the node. Where Gozer runs as root, or the user has a range in /etc/subuid
 // and newuidmap (package uidmap) is installed, a node has 65,536 user ids: playbooks can create users,
 // run things as them, and give them files. Otherwise it has only the one, and chown to others is refused
 // by the kernel.
