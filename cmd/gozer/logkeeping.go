@@ -80,6 +80,8 @@ func (p *process) serveLogs(ctx context.Context, c *executor.Config) (serve func
 			return nil, errors.Join(err, l.Close())
 		}
 		scheme, l = "https://", tls.NewListener(l, conf)
+	} else if host, _, _ := net.SplitHostPort(p.set.Executor.Listen); !isLoopback(host) {
+		p.log.Warn("logs of builds, and the token by which they are read, cross the network as they are; executor.log-tls encrypts them", "listen", p.set.Executor.Listen)
 	}
 	if c.Address = p.set.Executor.Address; c.Address == "" {
 		c.Address = scheme + l.Addr().String()

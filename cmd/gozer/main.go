@@ -47,7 +47,7 @@ func run(args []string) int {
 		<-ctx.Done()
 		stop()
 	}()
-	return runWith(ctx, args, os.Stdin, shown(os.Stdout), shown(os.Stderr))
+	return runWith(ctx, args, os.Stdin, screenOf(os.Stdout), screenOf(os.Stderr))
 }
 
 // runWith runs one command line and gives its exit code. A program that asked for JSON gets some in any case: where

@@ -29,8 +29,8 @@ func (s screen) ReadFrom(r io.Reader) (int64, error) { return io.Copy(writer{s},
 // writer has no other way to be written to.
 type writer struct{ io.Writer }
 
-// shown is a file as commands write to it.
-func shown(f *os.File) io.Writer {
+// screenOf is a file as commands write to it.
+func screenOf(f *os.File) io.Writer {
 	if term.IsTerminal(int(f.Fd())) {
 		return screen{f}
 	}

@@ -19,7 +19,7 @@ func TestTerminalsObeyOnlyColours(t *testing.T) {
 	}
 	defer master.Close()
 	defer tty.Close()
-	out := shown(tty)
+	out := screenOf(tty)
 	if !isTerminal(out) {
 		t.Error("a terminal is taken for none")
 	}
@@ -42,7 +42,7 @@ func TestTerminalsObeyOnlyColours(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	fmt.Fprint(shown(file), title)
+	fmt.Fprint(screenOf(file), title)
 	if text, err := os.ReadFile(file.Name()); err != nil || string(text) != title {
 		t.Errorf("a file gets %q, %v", text, err)
 	}

@@ -214,54 +214,6 @@ type Log struct {
 	Format string `yaml:"format"`
 }
 
-// Auth is one authenticator: who brings a token that is signed with its secret is known by it.
-type Auth struct {
-	Name string `yaml:"name"`
-	// Driver is HS256.
-	Driver string `yaml:"driver"`
-	Secret string `yaml:"secret"`
-	// Issuer and Audience are those that its tokens must have.
-	Issuer   string `yaml:"issuer"`
-	Audience string `yaml:"audience"`
-	// Realm is what clients are told (the name).
-	Realm string `yaml:"realm"`
-	// UIDClaim is the claim that names the person (sub).
-	UIDClaim string `yaml:"uid-claim"`
-	// MaxAge is how long after its issue a token is taken, Skew, how far the clocks may differ.
-	MaxAge time.Duration `yaml:"max-validity"`
-	Skew   time.Duration `yaml:"skew"`
-	// Override: the token itself may say of which tenants its bearer is an admin (claim zuul.admin).
-	Override bool `yaml:"allow-authz-override"`
-}
-
-// AuthDrivers that there are.
-var AuthDrivers = []string{"HS256"}
-
-// leastSecret is the shortest secret, in bytes, that a token of HS256 may be signed with: whoever has a token can try
-// shorter ones at leisure.
-const leastSecret = 32
-
-func (s *Settings) finishAuth(problem func(string, ...any)) {
-	issuers := map[string]bool{}
-	for i, a := range s.Auth {
-		switch {
-		case !name.MatchString(a.Name):
-			problem("auth[%d].name: %q is no name (letters, digits, _ . -)", i, a.Name)
-		case !slices.Contains(AuthDrivers, a.Driver):
-			problem("auth[%d].driver: %q is none of %s", i, a.Driver, strings.Join(AuthDrivers, ", "))
-		case len(a.Secret) < leastSecret:
-			problem("auth[%d].secret: it has %d characters; at least %d keep it from being guessed (openssl rand -hex 32)", i, len(a.Secret), leastSecret)
-		case a.Issuer == "" || a.Audience == "":
-			problem("auth[%d]: name the issuer and the audience that its tokens have", i)
-		case issuers[a.Issuer]:
-			problem("auth[%d].issuer: another one has the issuer %s already", i, a.Issuer)
-		case a.MaxAge < 0 || a.Skew < 0:
-			problem("auth[%d]: max-validity and skew are 0 or more", i)
-		}
-		issuers[a.Issuer] = true
-	}
-}
-
 var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
 // ConnectionDrivers that there are.
@@ -315,31 +267,7 @@ func (s *Settings) Finish(dir string) error {
 	}
 	def(&s.History.URL, "sqlite://"+filepath.Join(s.Data, "history.db"))
 	def(&s.Blobs.URL, "file://"+filepath.Join(s.Data, "blobs"))
-	abs(&s.Executor.Variables)
-	abs(&s.Executor.WinRMCert)
-	abs(&s.Executor.WinRMKey)
-	abs(&s.Executor.CallbackPlugins)
-	def(&s.Executor.Listen, "127.0.0.1:0")
-	if host, _, err := net.SplitHostPort(s.Executor.Listen); err != nil {
-		problem("executor.listen: %q is not host:port", s.Executor.Listen)
-	} else if s.Executor.Address == "" && (host == "" || host == "0.0.0.0" || host == "::") {
-		problem("executor.address: say by which URL other machines reach executor.listen %s", s.Executor.Listen)
-	}
-	if !slices.Contains([]string{"", "stop", "graceful"}, s.Executor.Sigterm) {
-		problem("executor.sigterm-method: %q is neither stop nor graceful", s.Executor.Sigterm)
-	}
-	s.Executor.Address = strings.TrimSuffix(s.Executor.Address, "/")
-	if t := s.Executor.LogTLS; t != nil {
-		if t.CA == "" || t.Cert == "" || t.Key == "" {
-			problem("executor.log-tls: name ca, cert and key")
-		}
-		if a := s.Executor.Address; a != "" && !strings.HasPrefix(a, "https://") {
-			problem("executor.address: %s is not https://, as executor.log-tls wants it", a)
-		}
-		abs(&t.CA)
-		abs(&t.Cert)
-		abs(&t.Key)
-	}
+	s.finishExecutor(problem, def, abs)
 	abs(&s.Keys.PasswordFile)
 	def(&s.Ansible.Dir, filepath.Join(s.Data, "ansible"))
 	abs(&s.Ansible.Dir)
@@ -355,6 +283,35 @@ func (s *Settings) Finish(dir string) error {
 		problem("log.format: %q is neither text nor json", s.Log.Format)
 	}
 	return errors.Join(errs...)
+}
+
+func (s *Settings) finishExecutor(problem func(string, ...any), def func(*string, string), abs func(*string)) {
+	x := &s.Executor
+	abs(&x.Variables)
+	abs(&x.WinRMCert)
+	abs(&x.WinRMKey)
+	abs(&x.CallbackPlugins)
+	def(&x.Listen, "127.0.0.1:0")
+	if host, _, err := net.SplitHostPort(x.Listen); err != nil {
+		problem("executor.listen: %q is not host:port", x.Listen)
+	} else if x.Address == "" && (host == "" || host == "0.0.0.0" || host == "::") {
+		problem("executor.address: say by which URL other machines reach executor.listen %s", x.Listen)
+	}
+	if !slices.Contains([]string{"", "stop", "graceful"}, x.Sigterm) {
+		problem("executor.sigterm-method: %q is neither stop nor graceful", x.Sigterm)
+	}
+	x.Address = strings.TrimSuffix(x.Address, "/")
+	if t := x.LogTLS; t != nil {
+		if t.CA == "" || t.Cert == "" || t.Key == "" {
+			problem("executor.log-tls: name ca, cert and key")
+		}
+		if a := x.Address; a != "" && !strings.HasPrefix(a, "https://") {
+			problem("executor.address: %s is not https://, as executor.log-tls wants it", a)
+		}
+		abs(&t.CA)
+		abs(&t.Cert)
+		abs(&t.Key)
+	}
 }
 
 // shortestLease is what an etcd can still grant and keep.

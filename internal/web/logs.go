@@ -103,7 +103,6 @@ func (s *Server) logText(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer log.Close()
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	log.ServeText(w, r.Request)
 	return nil

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"path"
 
@@ -97,12 +96,11 @@ func (s *Server) logFile(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer f.Close()
-	kind := mime.TypeByExtension(path.Ext(name))
-	if kind == "" || path.Ext(name) == ".html" || path.Ext(name) == ".svg" {
+	kind, ok := map[string]string{".json": "application/json", ".txt": "text/plain; charset=utf-8"}[path.Ext(name)]
+	if !ok {
 		kind = "application/octet-stream" // never a page of ours
 	}
 	w.Header().Set("Content-Type", kind)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = io.Copy(w, f) // the client may go away
 	return nil
 }
