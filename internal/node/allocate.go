@@ -40,7 +40,7 @@ func (t *step) tenantIsFull(r *Request) bool {
 		t.refuse(r, fmt.Sprintf("the job asks for %d nodes, but tenant %s may have no more than %d at one time", have, r.Tenant, bound))
 		return true
 	}
-	for _, n := range t.Nodes {
+	for _, n := range t.sorted() {
 		if n.Tenant == r.Tenant && n.Request != "" && n.Request != r.ID {
 			have++
 		}
@@ -84,7 +84,7 @@ func (t *step) choose(r *Request) bool {
 		idle, _ := t.match(r, p)
 		ready[p.Name] = len(idle)
 	}
-	for _, n := range t.Nodes {
+	for _, n := range t.sorted() {
 		load[n.Provider]++
 	}
 	slices.SortStableFunc(can, func(a, b *Supply) int {
@@ -158,22 +158,24 @@ func (t *step) whyNot(r *Request) string {
 // match pairs the nodes that a request asks for with nodes of a provider that are its own or nobody's,
 // its own and the most ready first; missing are the labels for which there is none.
 func (t *step) match(r *Request, p *Supply) (found []*Node, missing []string) {
-	all := t.sorted()
-	slices.SortStableFunc(all, func(a, b *Node) int {
+	labels := r.labels()
+	var can []*Node
+	for _, n := range t.sorted() {
+		if n.Provider == p.Name && (n.idle() || n.Request == r.ID && (n.rising() || n.State == Ready)) && slices.Contains(labels, n.Label) {
+			can = append(can, n)
+		}
+	}
+	slices.SortStableFunc(can, func(a, b *Node) int {
 		return cmp.Or(order(a.Request != r.ID, b.Request != r.ID), order(a.State != Ready, b.State != Ready), order(a.State != Testing, b.State != Testing))
 	})
-	taken := map[string]bool{}
-	for _, l := range r.labels() {
-		i := slices.IndexFunc(all, func(n *Node) bool {
-			return n.Provider == p.Name && n.Label == l && !taken[n.ID] &&
-				(n.idle() || n.Request == r.ID && (n.rising() || n.State == Ready))
-		})
+	for _, l := range labels {
+		i := slices.IndexFunc(can, func(n *Node) bool { return n.Label == l })
 		if i < 0 {
 			missing = append(missing, l)
 			continue
 		}
-		taken[all[i].ID] = true
-		found = append(found, all[i])
+		found = append(found, can[i])
+		can = slices.Delete(can, i, i+1)
 	}
 	return found, missing
 }
@@ -191,15 +193,18 @@ func order(a, b bool) int {
 
 // room tells whether a provider can have further nodes made.
 func (t *step) room(p *Supply, labels []string) bool {
+	if slices.ContainsFunc(labels, func(l string) bool { return t.blocked[p.Name][l] }) {
+		return false
+	}
 	count := map[string]int{}
-	for _, n := range t.Nodes {
+	for _, n := range t.sorted() {
 		if n.Provider == p.Name {
 			count[n.Label]++
 		}
 	}
 	for _, l := range labels {
 		have, ok := p.label(l)
-		if !ok || t.blocked[p.Name][l] {
+		if !ok {
 			return false
 		}
 		count[l]++
@@ -221,7 +226,7 @@ func (t *step) excess(p *Supply, more int) int {
 	if p.Max == 0 {
 		return 0
 	}
-	for _, n := range t.Nodes {
+	for _, n := range t.sorted() {
 		if n.Provider == p.Name {
 			more++
 		}
@@ -232,7 +237,7 @@ func (t *step) excess(p *Supply, more int) int {
 // clear removes idle nodes that are in the way of a request, so that there is room a little later.
 func (t *step) clear(p *Supply, labels []string) {
 	over := t.excess(p, len(labels))
-	for _, n := range t.Nodes {
+	for _, n := range t.sorted() {
 		if n.Provider == p.Name && n.State == Deleting {
 			over-- // it is on its way already
 		}
@@ -312,7 +317,7 @@ func (t *step) keepReady() {
 		}
 		for _, l := range p.Labels {
 			idle := 0
-			for _, n := range t.Nodes {
+			for _, n := range t.sorted() {
 				if n.Provider == name && n.Label == l.Name && n.idle() {
 					idle++
 				}

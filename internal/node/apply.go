@@ -159,14 +159,14 @@ func (n *Node) idle() bool { return n.Request == "" && (n.rising() || n.State ==
 func (t *step) changed(in *Changed) {
 	if in.Gone {
 		if n := t.Nodes[in.Node.ID]; n != nil {
-			delete(t.Nodes, n.ID)
+			t.drop(n.ID)
 			t.emit(&Delete{Node: n.ID, Provider: n.Provider})
 		}
 		return
 	}
 	if t.Providers[in.Node.Provider] != nil {
 		n := in.Node
-		t.Nodes[n.ID] = &n
+		t.put(&n)
 	}
 }
 

@@ -96,6 +96,7 @@ type step struct {
 	touched map[string]bool
 	// blocked are the labels, by provider, for which a more urgent request waits.
 	blocked map[string]map[string]bool
+	line    []*Node // see sorted
 }
 
 func (t *step) emit(e Effect) { t.effects = append(t.effects, e) }
@@ -106,11 +107,27 @@ func (t *step) enter(n *Node, st State) {
 	t.touched[n.ID] = true
 }
 
-// sorted lists nodes in the order in which they were wished for.
+// sorted lists nodes in the order in which they were wished for. The list is kept until a node comes or goes, for many
+// requests are held against it; it must not be changed.
 func (t *step) sorted() []*Node {
-	return slices.SortedFunc(maps.Values(t.Nodes), func(a, b *Node) int {
-		return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(a.ID, b.ID))
-	})
+	if t.line == nil {
+		t.line = slices.SortedFunc(maps.Values(t.Nodes), func(a, b *Node) int {
+			return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	return t.line
+}
+
+// put takes a node in that is new, or another one by its record.
+func (t *step) put(n *Node) {
+	t.Nodes[n.ID] = n
+	t.line = nil
+}
+
+// drop forgets a node.
+func (t *step) drop(id string) {
+	delete(t.Nodes, id)
+	t.line = nil
 }
 
 // create wishes for a node.
@@ -118,7 +135,7 @@ func (t *step) create(p *Supply, label string, r *Request) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", t.m.Seed, t.made))
 	t.made++
 	n := &Node{ID: "n" + hex.EncodeToString(sum[:5]), Label: label, Provider: p.Name, Made: t.m.Now}
-	t.Nodes[n.ID] = n
+	t.put(n)
 	t.enter(n, Building)
 	if r != nil {
 		t.allocate(n, r)
@@ -151,7 +168,7 @@ func (t *step) remove(n *Node) {
 // forget ends the record: the instance is gone.
 func (t *step) forget(id string) {
 	if t.Nodes[id] != nil {
-		delete(t.Nodes, id)
+		t.drop(id)
 		t.touched[id] = true
 	}
 }
