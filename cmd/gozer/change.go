@@ -158,7 +158,9 @@ func show(w io.Writer, d *local.Detail) {
 	for _, m := range d.Comments {
 		fmt.Fprintf(w, "\n%s  %s on patch set %d", m.At.Local().Format("2006-01-02 15:04:05"), m.User, m.Patchset)
 		for _, v := range m.Votes {
-			fmt.Fprintf(w, "  %s%+d", v.Label, v.Value)
+			if v.Value != 0 {
+				fmt.Fprintf(w, "  %s%+d", v.Label, v.Value)
+			}
 		}
 		fmt.Fprintln(w)
 		if text := strings.TrimSpace(m.Text); text != "" {

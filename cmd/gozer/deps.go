@@ -79,6 +79,14 @@ func (f *contentFlags) open(cmd *cobra.Command, path string) (*deps.Analysis, er
 			}
 		}
 	}
+	for _, source := range f.inventory {
+		if strings.Contains(source, ",") {
+			continue // hosts by their names
+		}
+		if _, err := os.Stat(under(path, source)); err != nil {
+			return nil, fmt.Errorf("--inventory %s: %w", source, err)
+		}
+	}
 	repo, err := read.Repo(cmd.Context(), o)
 	clear()
 	if errors.Is(err, read.ErrNoAnsible) {
@@ -88,6 +96,14 @@ func (f *contentFlags) open(cmd *cobra.Command, path string) (*deps.Analysis, er
 		return nil, err
 	}
 	return deps.Analyse(repo)
+}
+
+// under is a path of the checkout, unless it is one of its own.
+func under(path, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(path, name)
 }
 
 func isTerminal(w io.Writer) bool {
