@@ -120,7 +120,7 @@ class Reader(Inventories):
         for host in hosts:
             try:
                 base[host.name] = self.variables.get_vars(play=play, host=host, include_hostvars=True)
-            except AnsibleError as e:
+            except (AnsibleError, ValueError) as e:
                 PROBLEMS.add(f"variables of {host.name}: {first_line(e)}")
                 base[host.name] = {"inventory_hostname": host.name}
         state = PlayState(play, hosts, base)

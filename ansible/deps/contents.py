@@ -29,7 +29,7 @@ LIMIT = 300
 
 def study(dest, text, raw=""):
     """What content says; raw is the template that it was made from, for line numbers."""
-    out = {"dest": dest, "hash": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    out = {"dest": dest, "hash": hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]}
     named = {m[n]: m.start() for p, n in ((DATABASE, 1), (STORE, 1), (APART, 1), (URL, 0)) for m in list(p.finditer(text))[::-1][-LIMIT:]}
     if named:
         out["lines"] = {name: written(text, at, (raw or text).splitlines()) for name, at in named.items()}

@@ -35,7 +35,9 @@ class Inventories:
 
     def use(self, sources):
         """Works with the hosts and variables of some sources; with those of the whole repository where there are none."""
-        key = tuple(sources)
+        known = REQUEST.get("inventory") or []
+        key = () if sources and known and len(self.chosen(sources)) == len(known) else tuple(sources)
+        sources = list(key)
         if key not in self.inventories:
             inventory = self.load_inventory(sources)
             variables = VariableManager(loader=self.loader, inventory=inventory)
@@ -57,11 +59,13 @@ class Inventories:
                  and (is_bastion(h.name) or any(is_bastion(g.name) for g in h.get_groups()))]
         return found[0] if len(found) == 1 else ""
 
+    def chosen(self, sources):
+        """Those of the repository's own sources that some name, one by one or as a folder."""
+        return [k for k in REQUEST.get("inventory") or [] if any(k == s or k.startswith(s.rstrip("/") + "/") for s in sources)]
+
     def load_inventory(self, sources):
         """Sources are loaded one by one, so that one that hangs does not take the others along."""
-        known = REQUEST.get("inventory") or []
-        chosen = [k for k in known if any(k == s or k.startswith(s.rstrip("/") + "/") for s in sources)]
-        paths = [os.path.join(ROOT, source) for source in (chosen or sources or known)]
+        paths = [os.path.join(ROOT, source) for source in (self.chosen(sources) or sources or REQUEST.get("inventory") or [])]
         inventory = InventoryManager(loader=self.loader, sources=paths or None, parse=False)
         warnings = []
         shown = listen(inventory_manager.display, warnings)
@@ -71,11 +75,12 @@ class Inventories:
                 PROBLEMS.add(f"the inventory {source} is not there")
                 continue
             warnings.clear()
+            emit("reading", text=f"the inventory {source}")
             try:
                 if not limited(REQUEST.get("inventory_seconds", 20), f"the inventory {source}", inventory.parse_source, path):
                     PROBLEMS.add(f"the inventory {source} could not be read: {reason(warnings, path)}", path)
             except (AnsibleError, Timeout) as e:
-                PROBLEMS.add(f"the inventory {source} could not be read: {first_line(e)}" if isinstance(e, AnsibleError) else str(e), path)
+                PROBLEMS.add(f"the inventory {source} could not be read: {first_line(e)}" if isinstance(e, AnsibleError) else f"{e}: its hosts are unknown", path)
         shown()
         inventory._inventory.reconcile_inventory()
         for one in [*inventory.groups.values(), *inventory.hosts.values()]:
@@ -105,7 +110,7 @@ class Inventories:
         """The top-level keys of a file of variables with their lines, and what their values use."""
         try:
             data = load(self.loader, path)
-        except AnsibleError as e:
+        except (AnsibleError, ValueError) as e:
             PROBLEMS.add(f"{relative(path)}: {first_line(e)}", path)
             return None
         if not isinstance(data, dict):

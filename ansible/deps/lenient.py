@@ -25,7 +25,17 @@ STUBS = os.path.join(os.environ["ANSIBLE_HOME"], "roles-from-elsewhere")
 
 
 class Loader(DataLoader):
-    """An encrypted file is empty, and told of."""
+    """An encrypted file is empty, and told of; one in another encoding is read as far as that goes."""
+
+    def _get_file_contents(self, file_name):
+        data, show = super()._get_file_contents(file_name)
+        try:
+            str(data, "utf-8")
+        except ValueError:
+            name = os.fsdecode(file_name)
+            PROBLEMS.add(f"{relative(name)} is not UTF-8: some letters in it are not known", name, partial=False)
+            data = str(data, "utf-8", "replace").encode()
+        return data, show
 
     def _decrypt_if_vault_data(self, b_vault_data, b_file_name=None):
         if is_encrypted(b_vault_data):

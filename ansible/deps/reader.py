@@ -15,6 +15,7 @@ where none was seen to run them.
 
 Standard output, one object a line, each with a "kind":
 
+    reading     what is being read, for whoever waits
     inventory   hosts with their groups; keys of the files of variables; which of "hosts" it did not have; the
                 bastion
     play        the pattern of hosts of a play, and the hosts that it selects

@@ -361,9 +361,9 @@ class Renderer:
         """A file as it is and as it is rendered, as far as it can be."""
         if path not in self.texts:
             try:
-                with open(path, encoding="utf-8") as f:
+                with open(path, encoding="utf-8", errors="replace") as f:
                     self.texts[path] = f.read(1 << 20)
-            except (OSError, ValueError):
+            except OSError:
                 self.texts[path] = ""
         raw = self.texts[path]
         if not is_template or not is_text_template(raw):

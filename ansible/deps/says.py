@@ -1,5 +1,6 @@
 """What the program says, and what it notes while it reads: lines on standard output, problems, files."""
 
+import functools
 import json
 import os
 import re
@@ -49,6 +50,11 @@ class Problems:
 PROBLEMS = Problems()
 
 
+@functools.lru_cache(maxsize=None)
+def real(path):
+    return os.path.realpath(path)
+
+
 class Reads:
     """The files that the content being read came from."""
 
@@ -56,7 +62,8 @@ class Reads:
         self.files = {}
 
     def add(self, path, why):
-        path = relative(path)
+        # As git knows it: what stands behind a link is what changes.
+        path = relative(real(str(path)) if path else "")
         if path and not path.startswith(("/", "..")):
             self.files.setdefault(path, why)
 

@@ -47,6 +47,9 @@ that the job uses. Old commits are judged by what the jobs read today.`,
 			if err != nil {
 				return err
 			}
+			if len(commits) < limit && since == "" && read.Shallow(cmd.Context(), at(args, 0)) {
+				fmt.Fprintln(cmd.ErrOrStderr(), "this clone has only the end of the history: git fetch --unshallow brings the rest")
+			}
 			list, err := pipelines(a, pipeline)
 			if err != nil {
 				return err

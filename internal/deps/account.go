@@ -33,7 +33,7 @@ func (a *Analysis) installs(job, host string) bool {
 
 // makes reports whether a job writes a resource, or makes a directory.
 func (a *Analysis) makes(job string, r Resource) bool {
-	return slices.ContainsFunc(a.access[job], func(x Access) bool { return x.Resource == r && (x.Verb == Write || x.Verb == Make) })
+	return a.made[job][r]
 }
 
 // makers counts the jobs that do.

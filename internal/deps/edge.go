@@ -72,12 +72,17 @@ func (e Edge) String() string {
 
 // compareEdges puts the surest and worst first, then by name, so that output is stable.
 func compareEdges(a, b Edge) int {
-	return cmp.Or(
+	if n := cmp.Or(
 		cmp.Compare(slices.Index(confidences, a.Confidence), slices.Index(confidences, b.Confidence)),
 		cmp.Compare(slices.Index(severities, a.Severity), slices.Index(severities, b.Severity)),
 		cmp.Compare(a.First, b.First), cmp.Compare(a.Then, b.Then), cmp.Compare(a.Rule, b.Rule),
-		cmp.Compare(a.Resource.String(), b.Resource.String()), cmp.Compare(a.At[0].String()+a.At[1].String(), b.At[0].String()+b.At[1].String()),
-	)
+	); n != 0 {
+		return n // there are many, and few for which their texts are needed
+	}
+	if a.Resource != b.Resource {
+		return cmp.Compare(a.Resource.String(), b.Resource.String())
+	}
+	return cmp.Compare(a.At[0].String()+a.At[1].String(), b.At[0].String()+b.At[1].String())
 }
 
 // Analysis is a repository with what follows from it.
@@ -90,6 +95,9 @@ type Analysis struct {
 	Edges []Edge
 	// Unknown says of jobs what is not known of them.
 	Unknown []Problem
+	// between has the edges of each pair of jobs, by names in order; made what each job writes or makes by itself.
+	between map[[2]string][]int
+	made    map[string]map[Resource]bool
 	// written has what each job writes itself: files, and directories whose content is its own.
 	written map[string]map[Resource]bool
 	// names says which host a name leads to.
@@ -167,11 +175,16 @@ func (a *Analysis) unknown(j *Job) {
 
 // Between are the edges between two jobs, in either direction, surest first.
 func (a *Analysis) Between(x, y string) []Edge {
-	var out []Edge
-	for _, e := range a.Edges {
-		if e.First == x && e.Then == y || e.First == y && e.Then == x {
-			out = append(out, e)
+	if a.between == nil {
+		a.between = map[[2]string][]int{}
+		for i, e := range a.Edges {
+			k := [2]string{min(e.First, e.Then), max(e.First, e.Then)}
+			a.between[k] = append(a.between[k], i)
 		}
+	}
+	var out []Edge
+	for _, i := range a.between[[2]string{min(x, y), max(x, y)}] {
+		out = append(out, a.Edges[i])
 	}
 	return out
 }

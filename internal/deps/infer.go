@@ -26,11 +26,14 @@ func (a *Analysis) infer() {
 	met := map[Resource][]hit{}
 	trees := map[Resource][]hit{}
 	var reads, objects, zones []hit
-	a.written = map[string]map[Resource]bool{}
+	a.written, a.made = map[string]map[Resource]bool{}, map[string]map[Resource]bool{}
 	for _, j := range a.Jobs {
-		a.written[j.Name] = map[Resource]bool{}
+		a.written[j.Name], a.made[j.Name] = map[Resource]bool{}, map[Resource]bool{}
 		for _, x := range a.access[j.Name] {
 			h := hit{j.Name, x}
+			if x.Verb == Write || x.Verb == Make {
+				a.made[j.Name][x.Resource] = true
+			}
 			switch x.Verb {
 			case Write, Edit, Fill, Tree, Make, Serve:
 				a.written[j.Name][x.Resource] = true

@@ -17,27 +17,29 @@ func strongest(edges []Edge) []Edge {
 		rule        string
 		thing, name string
 	}
-	slices.SortFunc(edges, compareEdges)
 	index := map[key]int{}
+	hosts := map[key]map[string]bool{}
 	var out []Edge
 	for _, e := range edges {
 		k := key{e.Kind, e.First, e.Then, e.Rule, e.Resource.Kind, e.Resource.Name}
 		i, ok := index[k]
-		if !ok {
-			index[k] = len(out)
-			if e.Resource.Host != "" {
-				e.Hosts = []string{e.Resource.Host}
-			}
+		switch {
+		case !ok:
+			index[k], hosts[k] = len(out), map[string]bool{}
 			out = append(out, e)
-			continue
+		case compareEdges(e, out[i]) < 0:
+			out[i] = e
 		}
-		if h := e.Resource.Host; h != "" && !slices.Contains(out[i].Hosts, h) {
-			out[i].Hosts = append(out[i].Hosts, h)
+		if h := e.Resource.Host; h != "" {
+			hosts[k][h] = true
 		}
 	}
+	for k, i := range index {
+		out[i].Hosts = keys(hosts[k])
+	}
+	slices.SortFunc(out, compareEdges)
 	for i := range out {
 		e := &out[i]
-		slices.Sort(e.Hosts)
 		if n := len(e.Hosts) - 1; n > 0 {
 			e.Text = strings.Replace(e.Text, " on "+e.Resource.Host, fmt.Sprintf(" on %s and %d more", e.Resource.Host, n), 1)
 		}

@@ -106,7 +106,12 @@ func (a *Analysis) applies(j *Job, file string) bool {
 
 func (a *Analysis) runsOn(j *Job, fits func(host string) bool) bool {
 	if slices.Contains(j.Uses, "hostvars") {
-		return slices.ContainsFunc(keys(a.Hosts), fits)
+		for h := range a.Hosts {
+			if fits(h) {
+				return true
+			}
+		}
+		return false
 	}
 	return slices.ContainsFunc(j.Plays, func(p Play) bool { return !p.Outer && slices.ContainsFunc(p.Hosts, fits) })
 }
@@ -128,6 +133,7 @@ func (a *Analysis) matchers() []Finding {
 		pattern string
 	}
 	dead := map[written]int{}
+	common := a.commonly()
 	var out []Finding
 	for i := range a.Jobs {
 		j := &a.Jobs[i]
@@ -162,10 +168,10 @@ func (a *Analysis) matchers() []Finding {
 			}
 		}
 		if len(j.Matchers) > 0 && !j.Private {
-			out = append(out, a.uncovered(j, inputs)...)
+			out = append(out, a.uncovered(j, inputs, common)...)
 		}
 	}
-	return append(out, a.unlisted()...)
+	return slices.Concat(out, a.lackedByMany(common), a.unlisted())
 }
 
 // wide is how many files a matcher matches for each that is read before it is too wide.
@@ -249,11 +255,11 @@ func (a *Analysis) configures(j *Job, m Matcher) bool {
 }
 
 // uncovered is L2: one finding a job, with all files that no matcher covers.
-func (a *Analysis) uncovered(j *Job, inputs map[string]string) []Finding {
+func (a *Analysis) uncovered(j *Job, inputs map[string]string, common map[string][]string) []Finding {
 	var texts, add []string
 	var also []Place
 	for _, f := range keys(inputs) {
-		if slices.Contains(a.Inventory, f) || inputs[f] == "named" || j.Triggered([]string{f}) || j.excluded(f) != nil {
+		if common[f] != nil || !a.lacks(j, f, inputs[f]) {
 			continue
 		}
 		texts = append(texts, fmt.Sprintf("%s (%s)", f, inputs[f]))
@@ -271,6 +277,65 @@ func (a *Analysis) uncovered(j *Job, inputs map[string]string) []Finding {
 	return append(out, Finding{Rule: "L2", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: []string{j.Name}, At: j.Matchers[len(j.Matchers)-1].At, Also: also,
 		Text: fmt.Sprintf("%s uses %s, but no matcher of it covers that", j.Name, list(texts)),
 		Fix:  "add " + strings.Join(add, ", ") + " to files"})
+}
+
+// lacks reports whether a change of an input does not trigger a job, and no irrelevant-files is why.
+func (a *Analysis) lacks(j *Job, f, why string) bool {
+	return !slices.Contains(a.Inventory, f) && why != "named" && !j.Triggered([]string{f}) && j.excluded(f) == nil
+}
+
+// many is how many jobs must lack a matcher for a file before that is one finding for all of them.
+const many = 4
+
+// commonly has the files that many jobs use and no matcher of theirs covers, with the jobs.
+func (a *Analysis) commonly() map[string][]string {
+	out := map[string][]string{}
+	for i := range a.Jobs {
+		j := &a.Jobs[i]
+		if len(j.Matchers) == 0 || j.Private {
+			continue
+		}
+		for f, why := range a.cachedInputs(j) {
+			if a.lacks(j, f, why) {
+				out[f] = append(out[f], j.Name)
+			}
+		}
+	}
+	for f, jobs := range out {
+		if len(jobs) < many {
+			delete(out, f)
+		}
+	}
+	return out
+}
+
+// lackedByMany is L2 for such files: one finding for those that the same jobs lack.
+func (a *Analysis) lackedByMany(common map[string][]string) []Finding {
+	var out []Finding
+	by := map[string]int{}
+	files := map[int][]string{}
+	for _, f := range keys(common) {
+		id := strings.Join(common[f], " ")
+		i, ok := by[id]
+		if !ok {
+			i = len(out)
+			by[id] = i
+			matchers := a.Job(common[f][0]).Matchers
+			out = append(out, Finding{Rule: "L2", Level: LevelWarning, Severity: Freshness, Confidence: High, Jobs: common[f], At: matchers[len(matchers)-1].At})
+		}
+		files[i] = append(files[i], f)
+		out[i].Also = append(out[i].Also, Place{File: f})
+	}
+	for i := range out {
+		f := &out[i]
+		names := files[i]
+		if len(names) > most+1 {
+			names = append(slices.Clone(names[:most]), fmt.Sprintf("%d more files", len(names)-most))
+		}
+		f.Text = fmt.Sprintf("%d jobs use %s, but no matcher of theirs covers that: %s", len(f.Jobs), list(names), list(f.Jobs))
+		f.Fix = "add it to files, best in a parent that they share; gozer deps triggers --suggest says what each needs"
+	}
+	return out
 }
 
 // excluded is the irrelevant-files that leaves a file out although files has it, or there is no files.

@@ -37,6 +37,11 @@ type checkout struct {
 	names       []string
 	// projects are checkouts of others that jobs name, by name.
 	projects map[string]string
+	// branches are names of what is checked out; others has the projects whose stanzas are there too.
+	branches []string
+	others   map[string]bool
+	// ignored are places of configuration that Zuul does not read, as another one comes first.
+	ignored []string
 }
 
 // placed is a definition with the file that it is in; foreign: it is one of another project.
@@ -54,11 +59,12 @@ func openCheckout(ctx context.Context, root string) (*checkout, error) {
 	if info, err := os.Stat(abs); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("%s is not a folder", root)
 	}
-	c := &checkout{root: abs, definitions: map[string][]placed{}}
+	c := &checkout{root: abs, definitions: map[string][]placed{}, branches: branches(ctx, abs)}
 	if c.files, err = listFiles(ctx, abs); err != nil {
 		return nil, err
 	}
-	chosen, _ := config.Select(c.files, nil)
+	chosen, ignored := config.Select(c.files, nil)
+	c.ignored = ignored
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("%s: %w", root, ErrNoConfiguration)
 	}
@@ -70,12 +76,16 @@ func openCheckout(ctx context.Context, root string) (*checkout, error) {
 		f := config.Parse(job.Source{Path: path}, data, config.Options{})
 		c.conf = append(c.conf, f)
 		for _, j := range f.Jobs {
+			if !c.here(j) {
+				continue
+			}
 			if c.definitions[j.Name] == nil {
 				c.names = append(c.names, j.Name)
 			}
 			c.definitions[j.Name] = append(c.definitions[j.Name], placed{Job: j, file: path})
 		}
 	}
+	c.others = c.foreign(ctx)
 	return c, nil
 }
 
@@ -252,19 +262,21 @@ func (c *checkout) pipelines() []deps.Pipeline {
 		out = append(out, deps.Pipeline{Name: name})
 		return &out[len(out)-1]
 	}
-	var add func(file string, p *config.Project, seen []string)
-	add = func(file string, p *config.Project, seen []string) {
+	var add func(file string, p *config.Project, of string, seen []string)
+	add = func(file string, p *config.Project, of string, seen []string) {
 		for i := range p.Pipelines {
 			pp := &p.Pipelines[i]
 			for _, v := range pp.Jobs {
-				c.addMember(at(pp.Pipeline), placed{Job: v, file: file})
+				if c.here(v) {
+					c.addMember(at(pp.Pipeline+of), placed{Job: v, file: file})
+				}
 			}
 		}
 		for _, name := range p.Templates {
 			for _, f := range c.conf {
 				for _, t := range f.Templates {
 					if t.Name == name && !slices.Contains(seen, name) {
-						add(f.Source.Path, t, append(seen, name))
+						add(f.Source.Path, t, of, append(seen, name))
 					}
 				}
 			}
@@ -272,7 +284,11 @@ func (c *checkout) pipelines() []deps.Pipeline {
 	}
 	for _, f := range c.conf {
 		for _, p := range f.Projects {
-			add(f.Source.Path, p, nil)
+			of := ""
+			if c.others[p.Name] {
+				of = " of " + p.Name
+			}
+			add(f.Source.Path, p, of, nil)
 		}
 	}
 	return out

@@ -73,6 +73,9 @@ func Repo(ctx context.Context, o Options) (*deps.Repo, error) {
 			r.Broken = append(r.Broken, deps.Problem{At: deps.Place{File: p.Source.Path, Line: p.Line}, Text: p.Short, Lost: len(f.Jobs)+len(f.Projects)+len(f.Templates) == 0})
 		}
 	}
+	for _, place := range c.ignored {
+		r.Broken = append(r.Broken, deps.Problem{At: deps.Place{File: place}, Text: fmt.Sprintf("Zuul does not read %s, as %s comes first", place, c.conf[0].Source.Path)})
+	}
 	q := c.request(r, o)
 	q.Inventory = c.inventory(settings)
 	out, err := o.content(ctx, c, q)
@@ -365,6 +368,11 @@ func (o Options) follow(r io.Reader, books int) (out []byte, ended bool) {
 		switch {
 		case bytes.HasPrefix(line, []byte(`{"kind": "end"`)):
 			ended = true
+		case bytes.HasPrefix(line, []byte(`{"kind": "reading"`)):
+			var b struct{ Text string }
+			if json.Unmarshal(line, &b) == nil && o.Progress != nil {
+				o.Progress(b.Text)
+			}
 		case bytes.HasPrefix(line, []byte(`{"kind": "playbook"`)):
 			done++
 			var b struct{ Path string }

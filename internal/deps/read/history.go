@@ -16,9 +16,10 @@ import (
 )
 
 // History are the last commits of a checkout's first parents, newest first, with the files that each
-// changed, relative to path: those since a revision (not included), or limit of them.
+// changed, relative to path: those since a revision (not included), or limit of them. Those without a parent, with which
+// a history or a shallow clone begins, are left out: what they changed is not known.
 func History(ctx context.Context, path, since string, limit int) ([]deps.Commit, error) {
-	args := []string{"-C", path, "-c", "core.quotePath=off", "log", "--first-parent", "-m", "--no-renames", "--name-only", "--relative", "-z", "--format=%x01%H%x02%s%x02", "-n", strconv.Itoa(limit)}
+	args := []string{"-C", path, "-c", "core.quotePath=off", "log", "--first-parent", "-m", "--no-renames", "--name-only", "--relative", "-z", "--format=%x01%H%x02%P%x02%s%x02", "-n", strconv.Itoa(limit)}
 	if since != "" {
 		args = append(args, since+"..HEAD")
 	}
@@ -29,12 +30,12 @@ func History(ctx context.Context, path, since string, limit int) ([]deps.Commit,
 	}
 	var list []deps.Commit
 	for entry := range strings.SplitSeq(string(out), "\x01") {
-		parts := strings.SplitN(entry, "\x02", 3)
-		if len(parts) < 3 {
+		parts := strings.SplitN(entry, "\x02", 4)
+		if len(parts) < 4 || parts[1] == "" {
 			continue
 		}
-		c := deps.Commit{ID: parts[0], Subject: parts[1]}
-		for f := range strings.SplitSeq(parts[2], "\x00") {
+		c := deps.Commit{ID: parts[0], Subject: parts[2]}
+		for f := range strings.SplitSeq(parts[3], "\x00") {
 			if f = strings.Trim(f, "\n"); f != "" {
 				c.Files = append(c.Files, f)
 			}
@@ -42,6 +43,12 @@ func History(ctx context.Context, path, since string, limit int) ([]deps.Commit,
 		list = append(list, c)
 	}
 	return list, nil
+}
+
+// Shallow reports whether a checkout has only the end of its history.
+func Shallow(ctx context.Context, path string) bool {
+	out, err := git(ctx, "-C", path, "rev-parse", "--is-shallow-repository")
+	return err == nil && strings.TrimSpace(string(out)) == "true"
 }
 
 // Changed are the files that one revision, or a range of them (A..B), changed.

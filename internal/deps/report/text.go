@@ -4,9 +4,11 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,7 +34,7 @@ func Audit(w io.Writer, format string, a *deps.Analysis, out *deps.Audit, s Styl
 			*deps.Audit
 			Pairs deps.Pairs  `json:"pairs"`
 			Edges []deps.Edge `json:"edges"`
-		}{out, a.Count(out.Pipelines), slices.Concat([]deps.Edge{}, a.Edges)})
+		}{out, a.Count(out.Pipelines), append([]deps.Edge{}, a.Edges...)})
 	case "sarif":
 		return sarif(w, out)
 	case "html":
@@ -65,6 +67,7 @@ func auditText(w io.Writer, a *deps.Analysis, out *deps.Audit, s Style) error {
 	} else {
 		fmt.Fprintf(&b, "%s in %s, %s\n", count(out.Jobs, "job"), join(out.Pipelines), where(a))
 	}
+	b.WriteString(contents(out))
 	notes := 0
 	for _, f := range out.Findings {
 		if f.Level == deps.LevelNote && !s.All {
@@ -90,6 +93,31 @@ func auditText(w io.Writer, a *deps.Analysis, out *deps.Audit, s Style) error {
 	b.WriteString(nextSteps(out))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// crowd is how many findings there must be before the output begins with what kinds they are of.
+const crowd = 20
+
+// contents says of many findings of what kinds they are, most first; nothing of few.
+func contents(out *deps.Audit) string {
+	n := map[string]int{}
+	all := 0
+	for _, f := range out.Findings {
+		if f.Level != deps.LevelNote {
+			n[f.Rule]++
+			all++
+		}
+	}
+	if all < crowd {
+		return ""
+	}
+	rules := slices.SortedFunc(maps.Keys(n), func(x, y string) int { return cmp.Or(cmp.Compare(n[y], n[x]), cmp.Compare(x, y)) })
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%d findings, the worst first\n", all)
+	for _, r := range rules {
+		fmt.Fprintf(&b, "  %4d  %s, %s\n", n[r], r, deps.RuleOf(r).Title)
+	}
+	return b.String()
 }
 
 // nextSteps says what to do with what was found; nothing where nothing was.
