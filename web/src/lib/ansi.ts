@@ -33,7 +33,7 @@ export function kind(line: string): '' | 'task' | 'play' | 'error' | 'changed' |
   if (/^PLAY (\[|RECAP)/.test(text) || /^(PRE-RUN|RUN|POST-RUN) (START|END)/.test(text)) return 'play'
   if (/^(TASK|LOOP) \[/.test(text)) return 'task'
   if (/^(fatal|failed): |^ERROR|^Traceback|^\S+( -> \S+)? \| (ERROR|FAILED|MODULE FAILURE)/.test(text) || /\bERROR\b/.test(text)) return 'error'
-  if (/^changed: /.test(text)) return 'changed'
-  if (/^ok: /.test(text)) return 'ok'
+  const state = /^(?:\S+(?: -> \S+)? \| )?(changed|ok)(?:: |:?$)/.exec(text)
+  if (state) return state[1] as 'changed' | 'ok'
   return ''
 }
