@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/gozer-ci/gozer/internal/api"
+	"github.com/gozer-ci/gozer/internal/node"
 )
 
 func nodesCommand() *cobra.Command {
@@ -31,7 +32,14 @@ for how long they have been in it, who uses them, and how they are reached.`,
 	s.add(cmd)
 	cmd.Flags().StringSliceVar(&state, "state", nil, "only nodes in these states")
 	cmd.Flags().StringSliceVar(&label, "label", nil, "only nodes of these labels")
+	known := []string{string(node.Building), string(node.Testing), string(node.Ready), string(node.InUse), string(node.Used), string(node.Hold), string(node.Deleting), string(node.Failed)}
+	completeWords(cmd, "state", known)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		for _, x := range state {
+			if !slices.Contains(known, x) {
+				return wrongUse(cmd, "--state %q: it is one of %s", x, strings.Join(known, ", "))
+			}
+		}
 		c, tenant, err := s.open(cmd)
 		if err != nil {
 			return err

@@ -31,9 +31,9 @@ func (a absent) Is(e error) bool { return e == store.ErrNotFound }
 
 func missing(format string, args ...any) error { return absent(fmt.Sprintf(format, args...)) }
 
-// tell is what a client is told of its own mistake: that it was a bad request is in the code.
+// tell is what a client is told of its own mistake, without the words of the kind, which is in the code.
 func tell(err error) string {
-	return strings.TrimPrefix(err.Error(), errRequest.Error()+": ")
+	return strings.TrimSuffix(strings.TrimPrefix(err.Error(), errRequest.Error()+": "), ": "+store.ErrNotFound.Error())
 }
 
 // failures maps kinds of errors to HTTP codes; what is not here is 500.
