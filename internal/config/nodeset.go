@@ -31,22 +31,29 @@ func (r *reader) nodeset(v *node, named bool) *Nodeset {
 	if !named {
 		n.Span = r.at
 	}
-	alternatives := false
 	table := attributes[Nodeset]{
 		"nodes":  func(r *reader, n *Nodeset, v *node) { r.nodes(n, v) },
 		"groups": func(r *reader, n *Nodeset, v *node) { r.groups(n, v) },
 		"alternatives": func(r *reader, n *Nodeset, v *node) {
-			alternatives = true
-			for _, i := range items(v) {
+			if !r.list(v) {
+				return
+			}
+			for _, i := range v.list {
 				n.Alternatives = append(n.Alternatives, r.nodesetUse(i))
 			}
 		},
 	}
-	// An inline nodeset may carry a name too; it means nothing.
-	table["name"] = func(r *reader, n *Nodeset, v *node) { n.Name = r.str(v) }
+	if named {
+		table["name"] = func(r *reader, n *Nodeset, v *node) { n.Name = r.str(v) }
+	}
 	read(r, n, v, table, nil)
-	if alternatives && (v.child("nodes") != nil || v.child("groups") != nil) {
+	alternatives, nodes := v.child("alternatives") != nil, v.child("nodes") != nil
+	switch {
+	case alternatives && (nodes || v.child("groups") != nil):
 		r.fail(NameSyntax, "extra keys not allowed: alternatives exclude nodes and groups")
+	case !alternatives && !nodes:
+		r.hint("an empty list stands for no nodes: nodes: []")
+		r.fail(NameSyntax, "required key not provided: %q", "nodes")
 	}
 	r.checkGroups(n)
 	return n

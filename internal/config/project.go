@@ -18,11 +18,15 @@ var templateAttrs = attributes[Project]{
 }
 
 var projectAttrs = attributes[Project]{
-	"name":           templateAttrs["name"],
-	"description":    templateAttrs["description"],
-	"queue":          templateAttrs["queue"],
-	"vars":           templateAttrs["vars"],
-	"templates":      func(r *reader, p *Project, v *node) { p.Templates = r.strs(v) },
+	"name":        templateAttrs["name"],
+	"description": templateAttrs["description"],
+	"queue":       templateAttrs["queue"],
+	"vars":        templateAttrs["vars"],
+	"templates": func(r *reader, p *Project, v *node) {
+		if r.list(v) {
+			p.Templates = r.strs(v)
+		}
+	},
 	"branches":       func(r *reader, p *Project, v *node) { p.Branches = set(v, r.regexes(v)) },
 	"default-branch": func(r *reader, p *Project, v *node) { p.DefaultBranch = r.str(v) },
 	"merge-mode":     func(r *reader, p *Project, v *node) { p.MergeMode = r.oneOf(v, MergeModes...) },
@@ -65,7 +69,10 @@ func (r *reader) projectPipeline(p *Project, q pair, table attributes[Project]) 
 	}
 	read(r, &pp, q.val, attributes[ProjectPipeline]{
 		"jobs": func(r *reader, pp *ProjectPipeline, v *node) {
-			for _, i := range items(v) {
+			if !r.list(v) {
+				return
+			}
+			for _, i := range v.list {
 				if j := r.jobUse(i); j != nil {
 					pp.Jobs = append(pp.Jobs, j)
 				}
@@ -99,7 +106,7 @@ func (r *reader) jobUse(v *node) *Job {
 		body.span = v.span
 		return r.variant(p.name, &body)
 	case kindNull:
-		return &Job{Object: Object{Name: p.name, Span: v.span}}
+		r.hint("write the name without the colon, or attributes below it")
 	}
 	r.fail(NameSyntax, "expected str for dictionary value: the attributes of job %q must be a dictionary, not %s", p.name, p.val.kind)
 	return nil

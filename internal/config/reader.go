@@ -198,6 +198,15 @@ func items(v *node) []*node {
 	return []*node{v}
 }
 
+// list tells whether v is a list, where one value alone does not stand for one.
+func (r *reader) list(v *node) bool {
+	if v.kind != kindList {
+		r.hint("write a list, even of one")
+		r.expected("a list", v)
+	}
+	return v.kind == kindList
+}
+
 // strs is a list of strings or a string.
 func (r *reader) strs(v *node) []string {
 	out := make([]string, 0, len(items(v)))
