@@ -2,6 +2,7 @@ package executor
 
 import (
 	"errors"
+	"path"
 	"slices"
 	"strings"
 
@@ -41,8 +42,8 @@ func CheckoutOf(s *pipeline.Start, from Sources, repos map[string]map[string]str
 	return Checkout{p, at.Name, at.Commit}, err
 }
 
-// Preflight tells what keeps a build from running its playbooks: a checkout that cannot be chosen, a
-// playbook or a role that is not there. The result is empty where nothing does. files lists the paths of a
+// Preflight tells what keeps a build from running its playbooks: a checkout that cannot be chosen, a file of
+// variables, a playbook or a role that is not there. The result is empty where nothing does. files lists the paths of a
 // project at a commit.
 func Preflight(s *pipeline.Start, from Sources, repos map[string]map[string]string, files func(change.Project, string) ([]string, error)) (pipeline.Result, string, error) {
 	b := preview(s, from, repos)
@@ -57,6 +58,19 @@ func Preflight(s *pipeline.Start, from Sources, repos map[string]map[string]stri
 func (b *build) preflight(files func(change.Project, string) ([]string, error)) error {
 	if _, err := b.wanted(); err != nil {
 		return err
+	}
+	for _, iv := range b.s.Job.IncludeVars {
+		p, at, err := b.includeCheckout(iv)
+		if err != nil {
+			return err
+		}
+		list, err := files(p, at.Commit)
+		if err != nil {
+			return err
+		}
+		if iv.Required && !slices.Contains(list, path.Clean(iv.Path)) {
+			return noVars(iv, p, at)
+		}
 	}
 	for _, p := range slices.Concat(b.s.Job.PreRun, b.s.Job.Run, b.s.Job.PostRun) {
 		at, err := b.playbookCheckout(p)

@@ -128,13 +128,9 @@ func (b *build) includeVars(ctx context.Context) (object, error) {
 	b.included = []any{}
 	vars := object{}
 	for _, iv := range b.s.Job.IncludeVars {
-		p := iv.Project
-		if iv.ZuulProject {
-			p = b.primary.Project
-		}
-		at, err := b.choose(p, "", "", iv.UseRef)
+		p, at, err := b.includeCheckout(iv)
 		if err != nil {
-			return nil, halt{pipeline.ErrorResult, "include-vars " + iv.Path + ": " + err.Error()}
+			return nil, err
 		}
 		dir, release, err := b.x.views.tree(ctx, p, at.Commit)
 		if err != nil {
@@ -142,16 +138,35 @@ func (b *build) includeVars(ctx context.Context) (object, error) {
 		}
 		b.releases = append(b.releases, release)
 		more, err := readVars(dir, iv.Path)
-		if os.IsNotExist(err) && !iv.Required {
+		switch {
+		case os.IsNotExist(err) && !iv.Required:
 			continue
-		}
-		if err != nil {
+		case os.IsNotExist(err):
+			return nil, noVars(iv, p, at)
+		case err != nil:
 			return nil, halt{pipeline.ErrorResult, fmt.Sprintf("include-vars %s of %s: %v", iv.Path, p, err)}
 		}
 		vars = ansible.Merge(vars, more)
 		b.included = append(b.included, object{"name": iv.Path, "project": p.Canonical(), "checkout": at.Name, "commit": at.Commit})
 	}
 	return vars, nil
+}
+
+// includeCheckout tells where a file of include-vars is read: in which repository, and at which commit.
+func (b *build) includeCheckout(iv job.IncludeVars) (change.Project, checkout, error) {
+	p := iv.Project
+	if iv.ZuulProject {
+		p = b.primary.Project
+	}
+	at, err := b.choose(p, "", "", iv.UseRef)
+	if err != nil {
+		err = halt{pipeline.ErrorResult, "include-vars " + iv.Path + ": " + err.Error()}
+	}
+	return p, at, err
+}
+
+func noVars(iv job.IncludeVars, p change.Project, at checkout) error {
+	return halt{pipeline.ErrorResult, fmt.Sprintf("Required vars file %s not found in %s@%s", iv.Path, p, at.Name)}
 }
 
 // readVars reads a file of variables that lies in dir, wherever links in it may point.

@@ -355,7 +355,7 @@ func (x *Builds) returns(b *Build) map[string]any {
 func (x *Builds) finish(ctx context.Context, b *Build, word string, out *pipeline.BuildEnded) error {
 	x.mu.Lock()
 	x.all = slices.DeleteFunc(x.all, func(o *Build) bool { return o == b })
-	if b.stage == Running {
+	if b.stage == Running && b.broken == "" { // a build that never came to its playbooks is in no list
 		b.Result = word
 		x.ended = append(x.ended, b)
 	}

@@ -33,6 +33,9 @@ var block = regexp.MustCompile(`(?m)^([ \t]+(?:- )*)[A-Za-z0-9+/=]{40,}$(?:\n[ \
 // marker is the tag of an encrypted value.
 const marker = "!encrypted/"
 
+// sealed are the new cipher texts by the hash of the old ones: what was equal stays equal, wherever it is used again.
+var sealed sync.Map
+
 // reencrypt replaces the cipher texts of a fixture by ones made with the key at hand.
 func reencrypt(fixtures, text string) (string, error) {
 	if !strings.Contains(text, marker) {
@@ -53,6 +56,9 @@ func reencrypt(fixtures, text string) (string, error) {
 		if !ok {
 			return m
 		}
+		if old, ok := sealed.Load(sum); ok {
+			return indent + old.(string)
+		}
 		chunks, eerr := secret.Encrypt(&k.PublicKey, []byte(plain))
 		if eerr == nil && len(chunks) != 1 {
 			eerr = fmt.Errorf("a clear text of %d bytes is too long for one chunk", len(plain))
@@ -61,7 +67,8 @@ func reencrypt(fixtures, text string) (string, error) {
 			err = errors.Join(err, eerr)
 			return m
 		}
-		return indent + chunks[0]
+		now, _ := sealed.LoadOrStore(sum, chunks[0])
+		return indent + now.(string)
 	})
 	return out, err
 }

@@ -56,7 +56,11 @@ func (w *world) files(in contents) (fake.Files, error) {
 			}
 			out[path] = fake.File{Text: text}
 		default:
-			out[path] = fake.File{Text: c.text}
+			text, err := reencrypt(w.fixtures, c.text)
+			if err != nil {
+				return nil, err
+			}
+			out[path] = fake.File{Text: text}
 		}
 	}
 	return out, nil
