@@ -91,13 +91,17 @@ func (b *build) results(ctx context.Context, end *pipeline.BuildEnded) {
 	}
 	end.Data = r.Data
 	end.SecretData = b.seal(ctx, r)
-	if ws, ok := r.zuul()["warnings"].([]any); ok {
-		for _, w := range ws {
-			if s, ok := w.(string); ok {
-				end.Warnings = append(end.Warnings, s)
-			}
+	end.Warnings = append(end.Warnings, Warnings(r.zuul())...)
+}
+
+// Warnings are what a job has its report say, among the data that it returned under the name zuul.
+func Warnings(zuul map[string]any) (out []string) {
+	for _, w := range listOf(zuul["warnings"]) {
+		if s, ok := w.(string); ok {
+			out = append(out, s)
 		}
 	}
+	return out
 }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

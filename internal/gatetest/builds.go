@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gozer-ci/gozer/internal/executor"
 	"github.com/gozer-ci/gozer/internal/kv"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
@@ -297,6 +298,7 @@ func (x *Builds) end(ctx context.Context, b *Build) error {
 		out.Result = pipeline.Result(word)
 	}
 	zuul, _ := out.Data["zuul"].(map[string]any)
+	out.Warnings = executor.Warnings(zuul)
 	if pause, _ := zuul["pause"].(bool); pause && word == "SUCCESS" && !b.Paused {
 		err := b.task.Tell(ctx, &pipeline.BuildPaused{Build: b.Start.Build, Data: out.Data})
 		x.mu.Lock()

@@ -9,10 +9,12 @@ import (
 	"github.com/gozer-ci/gozer/internal/job"
 )
 
-// hash covers everything that makes the job another one, but not where it was declared.
+// hash covers what makes the job another one, so that it runs although its file matchers fail: not where it was declared,
+// nor, as in Zuul, what reports say of it, how long it may clean up, and whether others wait for it.
 func (f *frozen) hash() string {
 	j := f.Job
 	j.ID, j.Refs, j.Path, j.Hash, j.Description = "", nil, nil, "", ""
+	j.SuccessMessage, j.FailureMessage, j.PostTimeout, j.HoldFollowingChanges = "", "", 0, false
 	j.PreRun, j.Run, j.PostRun = pathless(j.PreRun), pathless(j.Run), pathless(j.PostRun)
 	return sum(struct {
 		Job                           *job.Job

@@ -154,6 +154,9 @@ type Config struct {
 	User string
 	// Strict: a change that is not submittable is not merged, as a Gerrit reached by HTTP does it.
 	Strict bool
+	// Shell: it is reached by Gerrit's commands over SSH, which take no remarks on files; votes land on the current
+	// patch set, whichever one is named.
+	Shell bool
 	// Mute: why a change is not merged is not told; what did not merge is all that the caller sees.
 	Mute bool
 	// WholeTopic: the open changes of a topic are submitted together.

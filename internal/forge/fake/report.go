@@ -46,7 +46,7 @@ func (f *Forge) say(c *Change, r forge.Report) {
 		c.Messages = append(c.Messages, r.Message)
 		c.Reports++
 	}
-	if r.Change.Patchset != strconv.Itoa(len(c.Patchsets)) {
+	if r.Change.Patchset != strconv.Itoa(len(c.Patchsets)) && !f.c.Shell {
 		return // labels and remarks are for the current patch set only
 	}
 	for _, label := range slices.Sorted(maps.Keys(r.Options)) {
@@ -55,7 +55,9 @@ func (f *Forge) say(c *Change, r forge.Report) {
 			f.vote(c, change.Vote{Label: label, Value: v, User: f.c.User, Email: f.c.User + "@example.com", At: f.c.Now()})
 		}
 	}
-	c.FileComments = append(c.FileComments, r.FileComments...)
+	if !f.c.Shell {
+		c.FileComments = append(c.FileComments, r.FileComments...)
+	}
 }
 
 // number reads a vote, which went through JSON or YAML.

@@ -98,7 +98,7 @@ func newWorld(ctx context.Context, dir, fixtures string, s *Scenario, prepare fu
 		driver = "gerrit"
 	}
 	w.repos = fake.NewRepositories(filepath.Join(dir, "forge"))
-	w.gerrit = fake.New(fake.Config{Name: driver, Host: host, Repositories: w.repos, User: "jenkins", Strict: conn.http, Mute: true,
+	w.gerrit = fake.New(fake.Config{Name: driver, Host: host, Repositories: w.repos, User: "jenkins", Strict: conn.http, Shell: !conn.http, Mute: true,
 		WholeTopic: s.system.SubmitWholeTopic, MaxDependencies: conn.maxDeps})
 	forges := []forge.Forge{w.gerrit}
 	if conn.github {
