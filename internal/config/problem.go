@@ -52,6 +52,18 @@ const (
 	NameConfigProjectUnmerged = "Unmerged Config Project"
 )
 
+// named are the names that Zuul gives to problems as well. What has no name there is Unknown to its clients.
+var named = map[string]bool{NameProjectNotFound: true, NameLabelForbidden: true, NameMaxTimeout: true, NameDuplicateNode: true,
+	NameDuplicateGroup: true, NameNodeFromGroup: true, NameNodesetNotFound: true, NameTemplateNotFound: true,
+	NamePipelineForbidden: true, NameProjectForbidden: true, NameUnknownConnection: true, NameGlobalSemaphore: true,
+	NameRegexDeprecation: true, NameCleanupDeprecation: true, NameMultipleConfigs: true}
+
+// IsNamed tells whether somebody who asks for problems called asked means those with a name: it may be Zuul's, to which
+// all that it has no name for is Unknown.
+func IsNamed(name, asked string) bool {
+	return name == asked || asked == NameUnknown && !named[name]
+}
+
 // Problem is one thing that is wrong with the configuration. All text is for people; Name, Severity
 // and the place are for programs.
 type Problem struct {

@@ -249,7 +249,8 @@ func (x *Builds) next() (*Build, func(context.Context, *Build) error) {
 			// Those that were claimed later wait for it: its handler is about to begin.
 			return nil, nil
 		case b.stage == Requested && !b.waits:
-			b.stage, b.waits = Accepted, x.hold[Accepted]
+			x.begun++
+			b.stage, b.begun, b.waits = Accepted, x.begun, x.hold[Accepted]
 			return b, func(context.Context, *Build) error { x.sys.kick(); return nil }
 		case b.stage == Accepted && !b.waits:
 			return b, x.begin
@@ -271,8 +272,7 @@ func (x *Builds) begin(ctx context.Context, b *Build) error {
 		b.cancel = true // it is not ours any more
 		return nil
 	}
-	x.begun++
-	b.stage, b.begun, b.waits = Running, x.begun, x.hold[Running] && result == ""
+	b.stage, b.waits = Running, x.hold[Running] && result == ""
 	b.broken, b.detail = result, detail
 	return nil
 }

@@ -31,6 +31,9 @@ func (x *Builds) Release(builds ...*Build) {
 	defer x.mu.Unlock()
 	var places []int
 	for _, b := range builds {
+		if b.stage == Accepted {
+			continue // Unhold lets it go on
+		}
 		b.waits = false
 		if b.stage == Requested {
 			places = append(places, slices.Index(x.all, b))
@@ -83,7 +86,7 @@ func (x *Builds) Return(job, ref string, data map[string]any) {
 }
 
 // Queue lists the builds that are requested and not started, soonest first; Running those that run, are
-// held or paused, in the order in which they started; Ended those that ended, in that order.
+// held (also before they have a workspace) or paused, in the order in which they started; Ended those that ended, in that order.
 func (x *Builds) Queue() []*Build {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -103,7 +106,7 @@ func (x *Builds) Running() []*Build {
 	defer x.mu.Unlock()
 	var out []*Build
 	for _, b := range x.all {
-		if b.stage == Running {
+		if b.stage != Requested {
 			out = append(out, b)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gozer-ci/gozer/internal/api"
+	"github.com/gozer-ci/gozer/internal/config"
 	"github.com/gozer-ci/gozer/internal/job"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 	"github.com/gozer-ci/gozer/internal/store"
@@ -121,7 +122,7 @@ func (s *Server) configErrors(r *request) (any, error) {
 		if src == nil {
 			src = &api.SourceContext{}
 		}
-		if fits(q["project"], src.Project) && fits(q["branch"], src.Branch) && fits(q["severity"], e.Severity) && fits(q["name"], e.Name) {
+		if fits(q["project"], src.Project) && fits(q["branch"], src.Branch) && fits(q["severity"], e.Severity) && isNamed(e.Name, q["name"]) {
 			out = append(out, e)
 		}
 	}
@@ -130,6 +131,10 @@ func (s *Server) configErrors(r *request) (any, error) {
 }
 
 func fits(want []string, have string) bool { return len(want) == 0 || slices.Contains(want, have) }
+
+func isNamed(name string, asked []string) bool {
+	return len(asked) == 0 || slices.ContainsFunc(asked, func(a string) bool { return config.IsNamed(name, a) })
+}
 
 func (s *Server) jobs(r *request) (any, error) {
 	c, err := s.catalog(r)

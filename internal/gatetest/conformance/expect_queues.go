@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gozer-ci/gozer/internal/config"
 	"github.com/gozer-ci/gozer/internal/pipeline"
 )
 
@@ -163,8 +164,8 @@ func (w *world) configErrors(ctx context.Context, want []configWant) error {
 			if err := equal(fmt.Sprintf("%s[%d].severity", key, e.At), e.Severity, string(p.Severity)); err != nil {
 				return err
 			}
-			if err := equal(fmt.Sprintf("%s[%d].name", key, e.At), e.Name, p.Name); err != nil {
-				return err
+			if e.Name != nil && !config.IsNamed(p.Name, *e.Name) {
+				return difference(fmt.Sprintf("%s[%d].name", key, e.At), *e.Name, p.Name)
 			}
 		}
 	}

@@ -102,8 +102,12 @@ func (w *world) inOrder(ctx context.Context, n *yaml.Node) error {
 			return err
 		}
 	}
+	steps := 0
 	for ; count != 0; count-- {
 		running := w.sys.Builds.Running()
+		if steps++; steps > 1000 {
+			return fmt.Errorf("builds do not end: %d run after %d releases", len(running), steps-1)
+		}
 		if len(running) == 0 {
 			return nil
 		}
