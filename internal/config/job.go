@@ -137,7 +137,7 @@ var jobAttrs = attributes[Job]{
 	"post-review": func(r *reader, j *Job, v *node) {
 		j.PostReview = set(v, r.boolean(v))
 		if v.kind == kindBool && v.num == 0 {
-			r.fail(NameUnknown, "once set, the post-review attribute may not be unset: only true is allowed")
+			r.fail(NameUnknown, "Once set, the post-review attribute may not be unset: only true is allowed")
 		}
 	},
 	"branches":                patternsAttr(func(j *Job) *Setting[[]change.Pattern] { return &j.Branches }),

@@ -140,7 +140,7 @@ func (f *frozen) permit(v *Variant) *freezeError {
 	}
 	for _, a := range v.Attrs {
 		if f.control[a.Name] {
-			return fail(a.Name, "Unable to modify job %s attribute %s, which is final, with a variant of %s", f.Name, a.Name, v.File.Source.Project.Name)
+			return fail(a.Name, "Unable to modify job %s attribute %s with a variant of %s: attribute-control makes it a final attribute", f.Name, a.Name, v.File.Source.Project.Name)
 		}
 	}
 	if v.Protected.Set && !v.Protected.Value && f.protectedBy != nil {
