@@ -69,7 +69,7 @@ type Proposal struct {
 	// Files of the first patch set; nil gives one file named for branch and number, empty none.
 	Files Files
 	Empty bool
-	// Base is the ref that the commit is made upon; empty is the tag init.
+	// Base is what the commit is made upon: a ref, whole or by its name alone, or a commit; empty is the tag init.
 	Base string
 }
 
@@ -108,7 +108,7 @@ func (f *Forge) patchset(ctx context.Context, c *Change, base string, files File
 	}
 	var id string
 	err := f.c.Repositories.use(c.Project, func(x *repository) error {
-		parent := x.refs[base]
+		parent := x.resolve(base)
 		if parent == "" {
 			return fmt.Errorf("%s has no %s", c.Project, base)
 		}

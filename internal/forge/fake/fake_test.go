@@ -55,3 +55,37 @@ func TestConformance(t *testing.T) {
 		}
 	})
 }
+
+// A change stands on a ref, on a branch or tag by its name alone, or on a commit.
+func TestBaseOfAChange(t *testing.T) {
+	repos := NewRepositories(t.TempDir())
+	t.Cleanup(repos.Close)
+	if err := repos.Create(t.Context(), "p", "content", Text(map[string]string{"README": "hello\n"}), "init"); err != nil {
+		t.Fatal(err)
+	}
+	if err := repos.Branch(t.Context(), "p", "stable"); err != nil {
+		t.Fatal(err)
+	}
+	head, first := repos.Commit("p", "refs/heads/stable"), repos.Commit("p", "refs/tags/init")
+	f := New(Config{Name: "gerrit", Host: "review.example.com", Repositories: repos, User: "gozer"})
+	for base, want := range map[string]string{"": first, "init": first, "stable": head, "refs/heads/stable": head, head: head} {
+		n, err := f.Propose(t.Context(), Proposal{Project: "p", Subject: "A", Base: base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := f.Look(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var parent string
+		if err := repos.use("p", func(x *repository) error { parent = x.parents[c.Patchsets[0].Commit]; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if parent != want {
+			t.Errorf("on %q: the parent is %s, want %s", base, parent, want)
+		}
+	}
+	if _, err := f.Propose(t.Context(), Proposal{Project: "p", Subject: "A", Base: "nowhere"}); err == nil {
+		t.Error("a change stands on nothing")
+	}
+}

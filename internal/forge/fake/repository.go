@@ -2,6 +2,7 @@ package fake
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"context"
 	"crypto/sha1"
@@ -187,6 +188,14 @@ func (r *repository) writeTree(files map[string]entry, dir string) (string, erro
 		b.Write(raw)
 	}
 	return r.write("tree", b.Bytes())
+}
+
+// resolve finds the commit that a ref, a branch, a tag or its own id names; empty, where none does.
+func (r *repository) resolve(name string) string {
+	if _, ok := r.trees[name]; ok {
+		return name
+	}
+	return cmp.Or(r.refs[name], r.refs["refs/heads/"+name], r.refs["refs/tags/"+name])
 }
 
 // set points a ref to a commit; empty removes it.
