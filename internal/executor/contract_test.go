@@ -80,7 +80,7 @@ func TestAJobOfAWholeSite(t *testing.T) {
 				t.Skip("the default version only")
 			}
 			installed(t, version)
-			w, ns := withNode(t, "one", "two") // the job leaves them without root
+			w, ns := withNodes(t, version == "9", "one", "two") // the job leaves them without root
 			ns.Groups = []job.Group{{Name: "peers", Nodes: []string{"two"}}}
 			w.repo("org/base", files(t, "testdata/site/base"))
 			w.repo("org/app", files(t, "testdata/site/app"))

@@ -343,6 +343,12 @@ func (w *world) attached(s *pipeline.Start) string {
 // withNode gives the world a sandbox node and the executor the key to it.
 func withNode(t testing.TB, names ...string) (*world, job.Nodeset) {
 	t.Helper()
+	return withNodes(t, false, names...)
+}
+
+// withNodes makes nodes on which zuul is root, or a user of his own where that can be.
+func withNodes(t testing.TB, ownUser bool, names ...string) (*world, job.Nodeset) {
+	t.Helper()
 	_, priv, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -356,7 +362,7 @@ func withNode(t testing.TB, names ...string) (*world, job.Nodeset) {
 		t.Fatal(err)
 	}
 	w := newWorld(t, func(c *Config) { c.Keys = [][]byte{pem.EncodeToMemory(block)} })
-	p, err := nodes.Open(t.Context(), nodes.Config{Name: "local", Folder: filepath.Join(w.dir, "nodes"), Labels: []nodes.Label{{Name: "small"}}})
+	p, err := nodes.Open(t.Context(), nodes.Config{Name: "local", Folder: filepath.Join(w.dir, "nodes"), Labels: []nodes.Label{{Name: "small", OwnUser: ownUser && os.Geteuid() == 0}}})
 	if err != nil {
 		t.Fatal(err)
 	}
