@@ -7,11 +7,9 @@ import (
 	"github.com/gozer-ci/gozer/internal/settings"
 )
 
-const fewest = "data: d\ntenants: main.yaml\nconnections:\n- {name: local, driver: local}\n"
-
 func TestAuthenticators(t *testing.T) {
 	long := strings.Repeat("s", 32)
-	s, err := settings.Read(write(t, fewest+"auth: [{name: cli, driver: HS256, secret: "+long+", issuer: i, audience: a, allow-authz-override: true, uid-claim: email, skew: 5s, max-validity: 1h}]\n"))
+	s, err := settings.Read(write(t, least+"auth: [{name: cli, driver: HS256, secret: "+long+", issuer: i, audience: a, allow-authz-override: true, uid-claim: email, skew: 5s, max-validity: 1h}]\n"))
 	if err != nil || len(s.Auth) != 1 || !s.Auth[0].Override || s.Auth[0].UIDClaim != "email" || s.Auth[0].Skew.Seconds() != 5 {
 		t.Fatalf("%+v, %v", s, err)
 	}
@@ -22,12 +20,12 @@ func TestAuthenticators(t *testing.T) {
 		"{name: a, driver: HS256, secret: " + long + "}":                                    "issuer and the audience",
 		"{name: a, driver: HS256, secret: " + long + ", issuer: i, audience: a, skew: -1s}": "0 or more",
 	} {
-		if _, err := settings.Read(write(t, fewest+"auth: ["+text+"]\n")); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := settings.Read(write(t, least+"auth: ["+text+"]\n")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}
 	one := "{name: a, driver: HS256, secret: " + long + ", issuer: i, audience: a}"
-	if _, err := settings.Read(write(t, fewest+"auth: ["+one+", "+one+"]\n")); err == nil || !strings.Contains(err.Error(), "issuer i already") {
+	if _, err := settings.Read(write(t, least+"auth: ["+one+", "+one+"]\n")); err == nil || !strings.Contains(err.Error(), "issuer i already") {
 		t.Errorf("two of one issuer: %v", err)
 	}
 }

@@ -5,7 +5,7 @@ import { changeWord, diff, matches as changeMatches, votes } from './changes'
 import { chart, ticks } from './gantt'
 import { curve, draw, reduced } from './graph'
 import { lists, nodeNote, search } from './lists'
-import { linked } from './links'
+import { linked, outside } from './links'
 import { apply, count, empty, matches, ordered, Stream, type Live } from './live'
 import { lanes, percent } from './locks'
 import { atEnd, chunk, Lines, lineHeight, split, visible } from './loglines'
@@ -114,6 +114,8 @@ describe('what people wrote', () => {
     ])
     expect(linked('javascript:alert(1) ftp://x')).toEqual([{ text: 'javascript:alert(1) ftp://x' }])
     expect(linked('')).toEqual([])
+    expect(['https://a/b', 'HTTP://a', '/change/local/1'].map(outside)).toEqual(['https://a/b', 'HTTP://a', '/change/local/1'])
+    expect(['javascript:alert(1)', ' javascript:x', 'data:text/html,x', '//evil.test', ''].map(outside)).toEqual([undefined, undefined, undefined, undefined, undefined])
   })
   it('names changes, branches and files', () => {
     expect(refName({ change: '12', patchset: '3', ref: 'refs/changes/12/12/3' })).toBe('12,3')

@@ -18,3 +18,8 @@ export function linked(text: string): Part[] {
   if (at < text.length) out.push({ text: text.slice(at) })
   return out
 }
+
+/** outside is an address that a job or a forge gave, if it leads to a page; undefined where a browser would do something else. */
+export function outside(url: string): string | undefined {
+  return /^(https?:\/\/|\/(?!\/))/i.test(url) ? url : undefined
+}
