@@ -127,6 +127,11 @@ func (s *Server) logSearch(r *request) (any, error) {
 		return nil, err
 	}
 	want.Limit = min(want.Limit, mostHits)
+	done, err := s.searches.begin(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	log, err := s.Logs.Open(r.Context(), r.vars["uuid"])
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package web
 
 import (
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,12 +66,11 @@ func (s *Server) trial(r *request) (any, error) {
 	if s.Trial == nil {
 		return nil, missing("this process cannot merge changes")
 	}
-	select {
-	case s.trials <- struct{}{}:
-		defer func() { <-s.trials }()
-	case <-r.Context().Done():
-		return nil, context.Cause(r.Context())
+	done, err := s.trials.begin(r.Context())
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	b, err := s.Trial(r.Context(), r.tenant, q.Get("project"), q.Get("change"), q.Get("job"), q.Get("pipeline"))
 	if err != nil {
 		return nil, err

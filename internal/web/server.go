@@ -105,8 +105,8 @@ type Server struct {
 	table []*route
 	// stopping ends the streams, which would otherwise keep the HTTP server from shutting down.
 	stopping chan struct{}
-	// trials bounds those at one time.
-	trials chan struct{}
+	// trials and searches bound those at one time: anybody may ask for them.
+	trials, searches slots
 }
 
 // New makes a server; Run makes its answers live.
@@ -129,7 +129,7 @@ func New(c Config) (*Server, error) {
 	if c.Store == nil || c.History == nil || c.Logs == nil || c.Assets == nil {
 		return nil, errors.New("web needs a store, a history, logs and the page")
 	}
-	s := &Server{Config: c, stopping: make(chan struct{}), trials: make(chan struct{}, 2)}
+	s := &Server{Config: c, stopping: make(chan struct{}), trials: make(slots, 2), searches: make(slots, 4)}
 	s.feeds = newFeeds(c.Store, newEstimates(c.History, c.Now), c.Now, c.Log)
 	s.mux = http.NewServeMux()
 	s.table = s.routes()
@@ -145,6 +145,19 @@ func New(c Config) (*Server, error) {
 	}
 	s.mux.Handle("/", s.page())
 	return s, nil
+}
+
+// slots are as many as there is room for.
+type slots chan struct{}
+
+// begin waits for a slot, at most as long as ctx lasts; it is kept until done is called.
+func (s slots) begin(ctx context.Context) (done func(), err error) {
+	select {
+	case s <- struct{}{}:
+		return func() { <-s }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // ServeHTTP answers one request.
