@@ -50,9 +50,6 @@ func (p *Provider) bwrapArgs(m *machine, own, boot bool) []string {
 	args = append(args, coverProc()...)
 	args = append(args, "--ro-bind", p.cfg.Program, nodeProgram, "--chdir", "/", "--",
 		nodeProgram, "sandbox-node", "-max-sessions", strconv.Itoa(p.cfg.MaxSessions))
-	for _, e := range p.cfg.Environ {
-		args = append(args, "-env", e)
-	}
 	if boot {
 		args = append(args, "-boot")
 	}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,13 +16,15 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gozer-ci/gozer/internal/provider/sandbox/sshd"
 )
+
+// nodeEnviron is the variable in which a node finds what every session shall have in its environment, as JSON.
+const nodeEnviron = "GOZER_NODE_ENVIRON"
 
 // NodeMain is the program of a node: cmd calls it for the hidden verb "sandbox-node", with the arguments
 // after that, before it does anything else. It returns the exit status. It inherits a listener and a
@@ -47,12 +50,19 @@ func nodeMain(args []string) error {
 	if len(args) == 2 && args[0] == sshd.SFTPArg {
 		return sshd.ServeSFTP(stdio{}, args[1])
 	}
-	environ := list{"PATH=" + nodePath, "LANG=C.UTF-8"}
+	environ := []string{"PATH=" + nodePath, "LANG=C.UTF-8"}
+	var more []string
+	if err := json.Unmarshal([]byte(os.Getenv(nodeEnviron)), &more); err != nil {
+		return fmt.Errorf("this is run by the sandbox provider, not by hand: $%s: %w", nodeEnviron, err)
+	}
+	environ = append(environ, more...)
+	if err := os.Unsetenv(nodeEnviron); err != nil {
+		return err
+	}
 	flags := flag.NewFlagSet("sandbox-node", flag.ContinueOnError)
 	maxSessions := flags.Int("max-sessions", 0, "sessions of one connection")
 	boot := flags.Bool("boot", false, "run the files of /etc/gozer/boot.d")
 	ownUser := flags.Bool("own-user", false, "zuul is not root, and asks by sudo")
-	flags.Var(&environ, "env", "KEY=value for every session")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -129,12 +139,6 @@ func runBoot(ctx context.Context, dir string, environ []string, log *slog.Logger
 		}
 	}
 }
-
-// list is a flag that may come more than once.
-type list []string
-
-func (l *list) String() string     { return strings.Join(*l, " ") }
-func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 // stdio is what an sftp process talks over.
 type stdio struct{}

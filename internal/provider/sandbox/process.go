@@ -80,7 +80,13 @@ func (p *Provider) startProcess(ctx context.Context, m *machine, ln *net.TCPList
 		})
 	}
 	cmd := exec.Command("bwrap", p.bwrapArgs(m, own, boot)...)
-	cmd.Env = []string{"PATH=" + nodePath, "LANG=C.UTF-8", "HOME=/root"}
+	environ, err := json.Marshal(p.cfg.Environ)
+	if err != nil {
+		spawn.Close()
+		return nil, err
+	}
+	// Not among the arguments, which everybody on this machine reads: there may be a proxy's password.
+	cmd.Env = []string{"PATH=" + nodePath, "LANG=C.UTF-8", "HOME=/root", nodeEnviron + "=" + string(environ)}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{sock, pp.ready[1], pp.info[1], pp.block[0]} // fdListen and so on
