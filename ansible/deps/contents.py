@@ -18,7 +18,7 @@ SERVING = re.compile(r"/(apache2?|httpd|nginx|haproxy|caddy|sites-(available|ena
 DATABASE = re.compile(r"\b(?:postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?://(?:[^/@\s\"']*@)?([\w.-]+)(?::\d+)?/([\w-]+)")
 URL = re.compile(r"\bhttps?://[A-Za-z0-9.-]+(?::\d+)?")
 # Ports of databases, caches, queues and directories, as clients of them are configured.
-STORE = re.compile(r"(?<![\w./@-])([A-Za-z][\w-]*(?:\.[\w-]+)*):(5432|3306|6379|11211|2181|2281|2379|5672|9200|27017|389|636|8200|8500|9092|4222)\b")
+STORE = re.compile(r"(?:(?<=://)|(?<=@)|(?<![\w./@-]))([A-Za-z][\w-]*(?:\.[\w-]+)*):(5432|3306|6379|11211|2181|2281|2379|5672|9200|27017|389|636|8200|8500|9092|4222)\b")
 APART = re.compile(r"^\s*-?\s*\{?\s*(?:host|hostname|server)\s*[:=]\s*[\"']?([A-Za-z][\w.-]+)[\"']?\s*,\s*port\s*[:=]\s*[\"']?(\d+)", re.M)
 PORTS = set(re.findall(r"\d{3,}", STORE.pattern))
 SOCKET = re.compile(r"^\s*(?:stats socket|listen|bind|socket|unix_socket|unixsocket)\s*[= ]\s*(?:unix:)?(/[\w./-]+\.sock(?:et)?)\b", re.M)

@@ -106,6 +106,14 @@ class Inventories:
                 files[path] = keys
         emit("inventory", hosts=hosts, files=files, fresh=self.fresh, bastion=self.bastion)
 
+    def tell_others(self):
+        """Hosts of inventories that only commands name."""
+        first = {h.name for h in self.inventories[()][0].get_hosts()}
+        others = {h.name: sorted(g.name for g in h.get_groups()) for key, (inventory, _) in self.inventories.items() if key
+                  for h in inventory.get_hosts() if h.name not in first}
+        if others:
+            emit("hosts", hosts=others)
+
     def keys(self, path):
         """The top-level keys of a file of variables with their lines, and what their values use."""
         try:

@@ -143,6 +143,7 @@ func (b *builder) task(t *Task) {
 			}
 		}
 		b.owners(t, hosts)
+		b.mounted(t, hosts)
 		for _, h := range hosts {
 			b.contents(t, h)
 		}
@@ -175,6 +176,12 @@ func (b *builder) follow(x Access) {
 		}
 		if strings.HasPrefix(x.Name, "/etc/iptables/") || x.Name == "/etc/nftables.conf" || x.Name == "/etc/sysconfig/iptables" {
 			b.add(Access{Resource: Resource{Firewall, x.Host, ""}, Verb: Write, Task: x.Task, Weak: true})
+		}
+	}
+	if x.Kind == Service && x.Verb == Use {
+		for _, port := range stores[x.Name] {
+			// Who starts it has it answer.
+			b.add(Access{Resource: Resource{Endpoint, x.Host, port}, Verb: Serve, Task: x.Task, Weak: true})
 		}
 	}
 	if x.Kind == PackageManager {

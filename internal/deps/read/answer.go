@@ -78,6 +78,8 @@ func takeLine(r *deps.Repo, l *line) error {
 	case "inventory":
 		r.Variables, r.Fresh, r.Settings.Bastion = l.Files, l.Fresh, l.Bastion
 		return json.Unmarshal(l.Hosts, &r.Hosts)
+	case "hosts":
+		return json.Unmarshal(l.Hosts, &r.Hosts) // beside those that are there
 	case "problem":
 		if l.Fatal {
 			return fmt.Errorf("%w: %s", ErrNoAnsible, l.Text)
