@@ -110,7 +110,7 @@ Commands that use a server take its address from --server or $GOZER_SERVER (http
 JSON also where something went wrong. $NO_COLOR turns colours off.
 
 Exit codes: 0 yes, 1 the answer is no (something was found, a build failed, a wish was refused), 2 the command could
-not be carried out; the last line of standard error says why.`,
+not be carried out; standard error says why.`,
 		SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}

@@ -73,6 +73,7 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
+// unknownVerb says what commands there are where the one that was asked for is none of them.
 func unknownVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -86,6 +87,9 @@ func unknownVerb(cmd *cobra.Command, args []string) error {
 		if c.IsAvailableCommand() && c.Name() != "help" {
 			verbs = append(verbs, c.Name())
 		}
+	}
+	if len(verbs) == 0 {
+		return wrongUse(cmd, "%s no command %q", has(cmd), args[0])
 	}
 	return wrongUse(cmd, "%s no command %q; there are %s", has(cmd), args[0], strings.Join(verbs, ", "))
 }
