@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gozer-ci/gozer/internal/api"
@@ -53,9 +54,10 @@ type teller struct {
 	deployed string
 	names    map[string]string // of buildsets: what they deploy
 	left     map[string]bool   // buildsets of which all was told
+	news     atomic.Int64      // when a job last ended, in milliseconds since 1970
 }
 
-// patience bounds how long anything may take before the story says that it does not go on.
+// patience bounds for how long nothing may happen before the story says that it does not go on.
 const patience = 4 * time.Minute
 
 // Play plays the story: it returns when all was told, or where it could not go on. What an earlier,
@@ -375,6 +377,7 @@ func (t *teller) ended(buildset string, jobs []api.Job) {
 			continue
 		}
 		t.seen[j.Build] = true
+		t.news.Store(time.Now().UnixMilli())
 		if t.deployed != buildset {
 			t.deployed = buildset
 			t.say("   %s", t.names[buildset])
@@ -403,15 +406,15 @@ func deployed(refs []api.Ref) string {
 	return strings.Join(names, ", ")
 }
 
-// wait asks again until the answer is yes; a question that fails for long is an error.
+// wait asks again until the answer is yes; that it is not for long, while no job ends, is an error.
 func (t *teller) wait(ctx context.Context, what string, ask func() (bool, error)) error {
-	end := time.Now().Add(patience)
+	began := time.Now()
 	for {
 		ok, err := ask()
 		if err == nil && ok {
 			return nil
 		}
-		if time.Now().After(end) {
+		if time.Since(began) > patience && time.Since(time.UnixMilli(t.news.Load())) > patience {
 			return errors.Join(fmt.Errorf("waited %s for %s", patience, what), err)
 		}
 		select {
