@@ -33,7 +33,7 @@ type Chaos struct {
 // to its end, and looks at what is left. The error is for what kept it from looking.
 func (c *Chaos) Run(ctx context.Context) (*Verdict, error) {
 	c.rng, c.faults, c.down = rand.New(rand.NewPCG(c.Seed, 1)), map[string]int{}, map[*Proc]bool{}
-	load := &load{c: c.Cluster, broken: map[int]bool{}}
+	load := &load{c: c.Cluster, broken: map[int]bool{}, unsure: map[int]bool{}}
 	for _, p := range Projects {
 		if err := load.clone(ctx, p); err != nil {
 			return nil, err

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gozer-ci/gozer/internal/change"
 	"github.com/gozer-ci/gozer/internal/forge/local"
 )
 
@@ -22,6 +23,7 @@ type load struct {
 	mu       sync.Mutex
 	n        int
 	approved []int
+	unsure   map[int]bool // it is broken; of those whose approval got no answer
 	broken   map[int]bool // those that must not pass
 }
 
@@ -97,14 +99,18 @@ func (l *load) propose(ctx context.Context, dir string, n int, broken bool) (int
 	return strconv.Atoi(m[1])
 }
 
-// approve votes until a web takes it. That it answered counts; a vote whose answer got lost may count, too.
+// approve votes until a web takes it. That it answered counts; a vote whose answer got lost may count, too (see settle).
 func (l *load) approve(ctx context.Context, number int, broken bool) {
+	l.mu.Lock()
+	l.unsure[number] = broken
+	l.mu.Unlock()
 	for i := 0; ctx.Err() == nil; i++ {
 		c := local.Client{URL: l.c.Pages[i%len(l.c.Pages)] + "/forge/local", User: "ada"}
 		if err := c.Review(ctx, number, local.Review{Votes: map[string]int{"Approved": 1}}); err == nil {
 			l.mu.Lock()
 			l.approved = append(l.approved, number)
 			l.broken[number] = broken
+			delete(l.unsure, number)
 			l.mu.Unlock()
 			return
 		}
@@ -113,4 +119,19 @@ func (l *load) approve(ctx context.Context, number int, broken bool) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// settle finds out which votes counted whose answer never came.
+func (l *load) settle(ctx context.Context, f *local.Client) error {
+	for number, broken := range l.unsure {
+		d, err := f.Change(ctx, number)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(d.Votes, func(v change.Vote) bool { return v.Label == "Approved" }) {
+			l.approved = append(l.approved, number)
+			l.broken[number] = broken
+		}
+	}
+	return nil
 }

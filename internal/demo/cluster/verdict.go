@@ -26,6 +26,9 @@ const (
 func (v *Verdict) look(ctx context.Context, c *Cluster, l *load) error {
 	f := &local.Client{URL: c.Pages[0] + "/forge/local", User: "ada"}
 	h := api.New(api.ClientConfig{URL: c.Pages[0]})
+	if err := l.settle(ctx, f); err != nil {
+		return err
+	}
 	v.Approved = len(l.approved)
 	changes, err := v.outcomes(ctx, c, f, l)
 	if err != nil {
