@@ -32,7 +32,7 @@ func (k *Cluster) Failover(ctx context.Context, kills int) ([]time.Duration, err
 	if err != nil {
 		return nil, err
 	}
-	l := &load{c: k, broken: map[int]bool{}}
+	l := &load{c: k, broken: map[int]bool{}, unsure: map[int]bool{}}
 	defer l.close()
 	if err := l.clone(ctx, Projects[0]); err != nil {
 		return nil, err
