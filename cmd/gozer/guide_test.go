@@ -98,7 +98,7 @@ func guideBlocks(text string) (files map[string]string, commands []string) {
 // guideScript is what people would type, with the waiting that they would do by looking.
 func guideScript(dir, listen string, commands []string) string {
 	var b strings.Builder
-	fmt.Fprintln(&b, `until_it() { for _ in $(seq 300); do if eval "$1" > /dev/null; then return; fi; sleep 0.2; done; echo "in vain: $1"; return 1; }`)
+	fmt.Fprintln(&b, `until_it() { for _ in $(seq 1500); do if eval "$1" > /dev/null; then return; fi; sleep 0.2; done; echo "in vain: $1"; return 1; }`)
 	wait := func(what string) { fmt.Fprintf(&b, "until_it %q\n", what) }
 	for _, c := range commands {
 		switch {
@@ -142,7 +142,7 @@ func guideProgram(t *testing.T, dir string) string {
 func guideReady(t *testing.T, url string) {
 	t.Helper()
 	said := "nothing"
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		r, err := http.Get(url)
 		if err != nil {
 			said = err.Error()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -219,7 +220,7 @@ func (r *realServer) ready() (text string, ok bool) {
 // builds are the results of all builds of a job that the history has, by change, the newest first.
 func (r *realSite) builds(job string) map[string][]string {
 	r.Helper()
-	list, err := r.site.client().Builds(r.Context(), "example", nil)
+	list, err := r.site.client().Builds(r.Context(), "example", url.Values{"limit": {"1000"}})
 	if err != nil {
 		r.Fatal(err)
 	}
