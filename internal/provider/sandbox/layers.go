@@ -31,15 +31,16 @@ func (m *machine) layer(path string) string { return m.path(filepath.Join("layer
 // mountLayers lays the layers of a machine upon the host's folders. The mounts are in a name space of the calling
 // thread's own, and end with the processes in it.
 func (m *machine) mountLayers() error {
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("mounts of its own: %w", err)
+	}
+	unix.Umask(nodeMask)
 	for _, path := range layers() {
 		for _, d := range append([]string{"upper", "work", "all"}, ours[path]...) {
 			if err := os.MkdirAll(filepath.Join(m.layer(path), d), 0o755); err != nil {
 				return err
 			}
 		}
-	}
-	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("mounts of its own: %w", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keep mounts to itself: %w", err)

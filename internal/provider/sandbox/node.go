@@ -50,6 +50,7 @@ func nodeMain(args []string) error {
 	if len(args) == 2 && args[0] == sshd.SFTPArg {
 		return sshd.ServeSFTP(stdio{}, args[1])
 	}
+	unix.Umask(nodeMask)
 	environ := []string{"PATH=" + nodePath, "LANG=C.UTF-8"}
 	var more []string
 	if err := json.Unmarshal([]byte(os.Getenv(nodeEnviron)), &more); err != nil {

@@ -7,9 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -53,6 +56,29 @@ var hostEtc = []string{
 // each start. Everything in it was in the hands of whoever used the machine: it is only touched through
 // root, which no link leads out of.
 func (p *Provider) layRoot(m *machine, features []string) error {
+	return usualMask(func() error { return p.lay(m, features) })
+}
+
+// usualMask runs f on a thread that has the umask of most systems: what the users of a node may read does not depend
+// on the umask of this process.
+func usualMask(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocks it: the thread ends here
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			done <- fmt.Errorf("a umask of its own: %w", err)
+			return
+		}
+		unix.Umask(nodeMask)
+		done <- f()
+	}()
+	return <-done
+}
+
+// nodeMask is the umask on nodes.
+const nodeMask = 0o022
+
+func (p *Provider) lay(m *machine, features []string) error {
 	if err := os.MkdirAll(m.path("root"), 0o755); err != nil {
 		return err
 	}

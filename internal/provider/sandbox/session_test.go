@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -336,4 +337,16 @@ except PermissionError: print("refused")`
 			t.Errorf("%s: %q, want %q", c[0], got, c[1])
 		}
 	}
+}
+
+// A server whose umask keeps its own files from others makes nodes like any other.
+func TestUmaskOfTheServer(t *testing.T) {
+	before := syscall.Umask(0o077)
+	defer syscall.Umask(before)
+	i, signer := one(t)
+	ssh := dial(t, i.Access, "zuul", signer)
+	if got := mustRun(t, ssh, "umask; stat -c %a / /etc /etc/passwd /usr /usr/local/bin"); got != "0022\n755\n755\n644\n755\n755" {
+		t.Errorf("the modes on the node are %q", got)
+	}
+	mustRun(t, ssh, "useradd -m gitea && sudo -nu gitea cat /etc/hosts /home/gitea/.profile")
 }
