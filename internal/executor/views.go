@@ -33,6 +33,9 @@ type views struct {
 	remerge func(ctx context.Context, g *git.Repo, op *pipeline.MergeOp, base string, when time.Time) (string, error)
 	log     *slog.Logger
 
+	// making are the folders that are under way: whoever asked for one may be gone before it is whole.
+	making sync.WaitGroup
+
 	mu    sync.Mutex
 	made  map[string]*made
 	repos map[change.Project]*git.Repo
@@ -59,6 +62,7 @@ func newViews(dir string, s Sources, remerge func(context.Context, *git.Repo, *p
 }
 
 func (v *views) close() error {
+	v.making.Wait()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var errs []error
@@ -157,10 +161,10 @@ func (v *views) shared(ctx context.Context, key string, keep time.Duration, fill
 	if m == nil {
 		m = &made{done: make(chan struct{}), path: filepath.Join(v.dir, key), keep: keep}
 		v.made[key] = m
-		go func() {
+		v.making.Go(func() {
 			m.err = v.build(context.WithoutCancel(ctx), m.path, fill)
 			close(m.done)
-		}()
+		})
 	}
 	m.users++
 	v.mu.Unlock()
