@@ -62,16 +62,17 @@ def plain(value):
 
 
 def pretty(value):
+    # Letters stay what they are: secrets are masked by them.
     try:
-        return json.dumps(value, indent=2, sort_keys=True, default=str)
+        return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str)
     except TypeError:  # keys of several kinds have no order
-        return json.dumps(value, indent=2, default=str)
+        return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
 def text_of(value):
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def last_line(trace):

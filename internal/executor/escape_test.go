@@ -90,6 +90,7 @@ func TestEscapes(t *testing.T) {
 		{name: "a submodule of another repository", files: map[string]string{".gitmodules": "[submodule \"x\"]\n\tpath = x\n\turl = " + filepath.Dir(secretFile) + "\n\tupdate = !touch " + filepath.Join(w.dir, "escaped") + "\n",
 			"run.yaml": local("    - shell: cd $HOME/src/example.com/org/app && git submodule update --init\n")}},
 		{name: "a secret in an exception", secret: true, files: map[string]string{"run.yaml": local("    - debug: {msg: \"{{ login.password | from_json }}\"}\n")}, never: "correct-horse", result: pipeline.Failure},
+		{name: "a secret in a failed result", secret: true, files: map[string]string{"run.yaml": local("    - fail: {msg: \"told: {{ login.quoted }}\"}\n")}, never: "hôrse", result: pipeline.Failure},
 		{name: "a secret in a module's trace", secret: true, files: map[string]string{"run.yaml": local("    - shell: \"python3 -c 'raise ValueError(\\\"{{ login.password }}\\\")'\"\n")}, never: "correct-horse", result: pipeline.Failure},
 		{name: "a secret on the disk", secret: true, files: shell("sleep 1; cat $ZUUL_JOBDIR/playbook_0/secrets.yaml | wc -c; mount | grep -c secrets.yaml")},
 		{name: "output without end", files: shell("yes a-rather-long-line-of-output | head -c 40000000"), result: pipeline.Failure},
@@ -123,7 +124,7 @@ func TestEscapes(t *testing.T) {
 			s := w.start(func(s *pipeline.Start) {
 				s.Job.Run, s.Job.Timeout = []job.Playbook{play(path)}, 10*time.Minute
 				if c.secret {
-					s.Job.Run[0].Secrets = []job.Secret{{Var: "login", Name: "login", Owner: proj("org/app"), Data: map[string]any{"password": "correct-horse-battery"}}}
+					s.Job.Run[0].Secrets = []job.Secret{{Var: "login", Name: "login", Owner: proj("org/app"), Data: map[string]any{"password": "correct-horse-battery", "quoted": "hôrse\"\\battery\"é"}}}
 				}
 			})
 			end, log := w.build(s)
