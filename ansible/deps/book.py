@@ -1,5 +1,6 @@
 """Walks through playbooks as Ansible would, without running anything."""
 
+import fnmatch
 import json
 import os
 import pathlib
@@ -28,7 +29,8 @@ class Reader(Inventories):
     def __init__(self):
         self.loader = Loader()
         self.loader.set_basedir(ROOT)
-        self.fresh, self.added = [], []
+        # What add_host and group_by make lasts for one run of Ansible; placed are added hosts whose address is written down.
+        self.fresh, self.added, self.grouped, self.placed = [], [], [], {}
         self.inventories = {}
         self.use([])
         self.names = Names(environment_of(Templar(loader=self.loader)))
@@ -78,6 +80,7 @@ class Reader(Inventories):
         except RecursionError:
             PROBLEMS.add("the content includes itself", path)
         self.limit_hosts(None)
+        self.forget_hosts()
         emit("playbook", id=request["id"], path=request["path"], reads=READS.files, uses=sorted(self.used),
              external=[] if request.get("outer") else sorted(set(EXTERNAL)), ok=ok, **self.whose())
 
@@ -106,7 +109,7 @@ class Reader(Inventories):
         pos = position(data)
         if pos:
             READS.add(pos[0], "play")
-        hosts = self.hosts(play)
+        hosts, sure = self.hosts(play)
         emit("play", playbook=self.request["id"], **self.whose(), name=play.get_name(), pattern=str(data.get("hosts", "")),
              hosts=[h.name for h in hosts], file=relative(pos[0]) if pos else "", line=pos[1] if pos else 0)
         self.note(play.hosts)
@@ -125,7 +128,7 @@ class Reader(Inventories):
                 base[host.name] = {"inventory_hostname": host.name}
         state = PlayState(play, hosts, base)
         for block in play.compile():
-            self.block(block, state, 0)
+            self.block(block, state, 0, not sure)
         handlers, seen = [], set()
         for block in [*play.handlers, *(b for role in play.roles for b in role.get_handler_blocks(play))]:
             if id(block) not in seen:
@@ -134,24 +137,28 @@ class Reader(Inventories):
         self.handlers(handlers, state)
 
     def hosts(self, play):
+        """The hosts of a play, and whether it is sure that it is those."""
         pattern = play.hosts
         templar = Templar(loader=self.loader, variables=self.variables.get_vars(play=play))
         try:
             pattern = template(templar, pattern)
         except Exception as e:  # undefined in a pattern raises by kind of pattern
             PROBLEMS.add(f"the hosts of the play {play.get_name()} are unknown: {first_line(e)}")
-            return []
+            return [], True
         nodes = self.request.get("nodes")
         # With a nodeset, its nodes are all hosts that there are; nodes of other jobs are nowhere else.
-        found = [h for h in self.inventory.get_hosts(pattern)
-                 if h.name in ("localhost", *self.added) or (h.name in nodes if nodes else h.name not in self.fresh)]
+        found = [h for h in self.inventory.get_hosts(pattern) if h.name in ("localhost", *self.added)
+                 or (h.name in nodes if nodes else h.name not in self.fresh)]
         text = pattern if isinstance(pattern, str) else ":".join(pattern)
         if not found and self.bastion and not self.request.get("inner") and is_bastion(text):
             # A role of another repository adds it.
-            return [self.inventory.get_host(self.bastion)]
+            return [self.inventory.get_host(self.bastion)], True
         if not found:
+            made, sure = self.made(text)
+            if made:
+                return made, sure
             PROBLEMS.add(f"no host of the inventory matches {text}")
-        return found
+        return found, True
 
     def handlers(self, blocks, state):
         """Handlers that something notifies, for the hosts on which it does."""
@@ -282,6 +289,8 @@ class Reader(Inventories):
             self.included_vars(task, state, rendered, hosts)
         elif short == "add_host" and isinstance(args.get("name") or args.get("hostname"), str):
             self.add_host(args)
+        elif short == "group_by":
+            self.group_by(args, hosts, rendered["guarded"])
         elif short in ("command", "shell", "raw"):
             self.nested += runs(rendered, args, self.request, hosts)
         if [str(c).lower() for c in listed(task.changed_when)] == ["false"]:
@@ -332,7 +341,35 @@ class Reader(Inventories):
                 self.inventory.add_group(group.strip())
                 self.inventory.add_host(name, group.strip())
         self.inventory.reconcile_inventory()
+        if name in self.added and isinstance(args.get("ansible_host"), str):
+            self.placed[name] = sorted(g.name for g in self.inventory.get_host(name).get_groups())
         KEPT.clear()
+
+    def forget_hosts(self):
+        """The next run of Ansible knows nothing of hosts that this one added."""
+        for name in self.added:
+            self.inventory._inventory.remove_host(self.inventory.get_host(name))
+        if self.added:
+            self.inventory.clear_caches()
+            KEPT.clear()
+        self.added, self.grouped = [], []
+
+    def group_by(self, args, hosts, guarded):
+        """Notes a group that a run makes: which, as far as that is written."""
+        key = args.get("key")
+        if isinstance(key, dict):
+            key = re.sub(r"\{\{.*?\}\}", "*", str(key.get("raw", "")), flags=re.S)
+        if isinstance(key, str) and key:
+            self.grouped.append((key.replace(" ", "-"), [h.name for h in hosts], guarded))
+
+    def made(self, pattern):
+        """Hosts of a group that group_by makes, and whether it is sure that these are in it."""
+        found, sure = [], True
+        for key, names, guarded in self.grouped:
+            if key == pattern or fnmatch.fnmatchcase(pattern, key) and (key.strip("*") or SYSTEMS.match(pattern)):
+                found += [self.inventory.get_host(n) for n in names if n not in {h.name for h in found}]
+                sure = sure and key == pattern and not guarded
+        return found, sure
 
     def role_files(self, role):
         for part in ("defaults", "vars", "meta"):

@@ -16,6 +16,7 @@ LISTEN = [re.compile(p, re.M | re.I) for p in (
 SERVER = re.compile(r"^\s*(?:server_?name|serveralias)\s+([^;\n#]+)", re.M | re.I)
 SERVING = re.compile(r"/(apache2?|httpd|nginx|haproxy|caddy|sites-(available|enabled)|vhosts?(\.d)?)(/|\.)")
 DATABASE = re.compile(r"\b(?:postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?://(?:[^/@\s\"']*@)?([\w.-]+)(?::\d+)?/([\w-]+)")
+PORTLESS = re.compile(r"\b(postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?://(?:[^/@\s\"']*@)?([A-Za-z][\w.-]*)/[\w-]")
 URL = re.compile(r"\bhttps?://[A-Za-z0-9.-]+(?::\d+)?")
 # Ports of databases, caches, queues and directories, as clients of them are configured.
 STORE = re.compile(r"(?:(?<=://)|(?<=@)|(?<![\w./@-]))([A-Za-z][\w-]*(?:\.[\w-]+)*):(5432|3306|6379|11211|2181|2281|2379|5672|9200|27017|389|636|8200|8500|9092|4222)\b")
@@ -36,7 +37,7 @@ def study(dest, text, raw=""):
     databases = sorted(set(DATABASE.findall(text)))
     if databases:
         out["databases"] = databases
-    stores = sorted(set(STORE.findall(text)) | {(h, p) for h, p in APART.findall(text) if p in PORTS})[:LIMIT]
+    stores = sorted(set(STORE.findall(text)) | {(h, "5432" if kind.startswith("p") else "3306") for kind, h in PORTLESS.findall(text)} | {(h, p) for h, p in APART.findall(text) if p in PORTS})[:LIMIT]
     if stores:
         out["stores"] = stores
     sockets = sorted(set(SOCKET.findall(text)))

@@ -107,10 +107,11 @@ class Inventories:
         emit("inventory", hosts=hosts, files=files, fresh=self.fresh, bastion=self.bastion)
 
     def tell_others(self):
-        """Hosts of inventories that only commands name."""
+        """Hosts of inventories that only commands name, and those that add_host adds by their address."""
         first = {h.name for h in self.inventories[()][0].get_hosts()}
         others = {h.name: sorted(g.name for g in h.get_groups()) for key, (inventory, _) in self.inventories.items() if key
                   for h in inventory.get_hosts() if h.name not in first}
+        others |= {name: groups for name, groups in self.placed.items() if name not in first}
         if others:
             emit("hosts", hosts=others)
 

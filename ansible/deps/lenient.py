@@ -60,26 +60,36 @@ def lenient_parse(original):
     return parse
 
 
+def is_role(path):
+    return any(os.path.isdir(os.path.join(path, part)) for part in ("tasks", "handlers", "defaults", "vars", "meta"))
+
+
 def lenient_role(original):
     """A role that is not in the repository is one task that names it."""
     def load(self, role_name):
+        found = None
         try:
-            return original(self, role_name)
+            found = original(self, role_name)
+            if is_role(found[1]):
+                return found
         except AnsibleError as e:
             if "was not found" not in str(e):
                 raise
-            name = str(role_name)
-            for path in [*(os.path.join(f, name) for f in REQUEST.get("role_folders") or []), (REQUEST.get("roles") or {}).get(name, "")]:
-                if path and os.path.isdir(path):
-                    return name, os.path.realpath(path)
-            absent = REQUEST.get("absent")
-            PROBLEMS.add(f"role {name} is not in this repository{', ' + absent if absent else ''}: what it does is unknown")
-            EXTERNAL.append(name)
-            stub = os.path.join(STUBS, re.sub(r"[^A-Za-z0-9_.-]", "_", name))
-            os.makedirs(os.path.join(stub, "tasks"), exist_ok=True)
-            with open(os.path.join(stub, "tasks", "main.yml"), "w") as f:
-                f.write(f"- name: role {name}\n  gozer_role_from_elsewhere:\n    name: '{name}'\n")
-            return name, stub
+        # A folder beside the playbooks may only be called as a role is.
+        name = str(role_name)
+        for path in [*(os.path.join(f, name) for f in REQUEST.get("role_folders") or []), (REQUEST.get("roles") or {}).get(name, "")]:
+            if path and os.path.isdir(path):
+                return name, os.path.realpath(path)
+        if found:
+            return found
+        absent = REQUEST.get("absent")
+        PROBLEMS.add(f"role {name} is not in this repository{', ' + absent if absent else ''}: what it does is unknown")
+        EXTERNAL.append(name)
+        stub = os.path.join(STUBS, re.sub(r"[^A-Za-z0-9_.-]", "_", name))
+        os.makedirs(os.path.join(stub, "tasks"), exist_ok=True)
+        with open(os.path.join(stub, "tasks", "main.yml"), "w") as f:
+            f.write(f"- name: role {name}\n  gozer_role_from_elsewhere:\n    name: '{name}'\n")
+        return name, stub
     return load
 
 

@@ -1,4 +1,4 @@
-"""Finds the playbooks that commands run in turn, as a job does that runs one on a bastion."""
+"""Finds the playbooks that commands and scripts run in turn, as a job does that runs one on a bastion."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from ansible import constants as C
 
 from render import GAP
 from says import REQUEST, ROOT
+from scripts import made, scripted
 
 # Options of ansible-playbook that take a value; those that say what is run are kept.
 TAKES = {"-i", "--inventory", "-e", "--extra-vars", "-l", "--limit", "-t", "--tags", "--skip-tags", "-f", "--forks", "-u", "--user", "-c", "--connection",
@@ -28,6 +29,8 @@ def runs(rendered, args, request, hosts):
     if isinstance(text, dict):
         text = (text.get("partial") or "").replace(GAP, "")
     words = [str(w.get("partial", "").replace(GAP, "") if isinstance(w, dict) else w) for w in text] if isinstance(text, list) else split(str(text))
+    folder = args.get("chdir") if isinstance(args.get("chdir"), str) else ""
+    words, text = called(words, text, folder)
     out = []
     for at, word in enumerate(words):
         if os.path.basename(word) != "ansible-playbook":
@@ -35,7 +38,6 @@ def runs(rendered, args, request, hosts):
         books, options = parse(words[at + 1:])
         if options.pop("check", False):
             continue
-        folder = args.get("chdir") if isinstance(args.get("chdir"), str) else ""
         for book in books:
             path = in_repository(book, folder)
             if path and hosts:
@@ -58,6 +60,34 @@ def aimed(sources, args, text):
         return not any(re.match(r"tests?$|molecule$", part) for s in sources for part in s.split("/"))
     there = args.get("chdir") or re.search(r"\bcd\s", str(text))
     return bool(there and REQUEST.get("config") and C.DEFAULT_HOST_LIST != ["/etc/ansible/hosts"])
+
+
+def called(words, text, folder):
+    """Where a command is a script or a target of make of the repository that runs playbooks, the words of that."""
+    if any(os.path.basename(w) == "ansible-playbook" for w in words):
+        return words, text
+    out, parts = [], [[]]
+    for word in words:
+        if word in (";", "&&", "||", "|"):
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    for part in parts:
+        while part and BEFORE.match(os.path.basename(part[0])):
+            part.pop(0)
+        if len(part) > 1 and part[0] == "cd":
+            folder = os.path.join(folder, part[1])
+        elif part and part[0] == "make":
+            below = next((part[n + 1] for n, w in enumerate(part[:-1]) if w == "-C"), "")
+            out.append(made(in_repository(os.path.join(below, "Makefile"), folder, any_file=True), part[1:]))
+        elif part and "/" in part[0]:
+            out.append(scripted(in_repository(part[0], folder, any_file=True), part[1:]))
+    found = "\n".join(filter(None, out))
+    return (split(found), found) if found else (words, text)
+
+
+# What goes before the program that a command runs.
+BEFORE = re.compile(r"(?:bash|sh|env|sudo|exec|nice|time|-[a-zA-Z]+|[A-Za-z_]\w*=.*)$")
 
 
 def split(text):

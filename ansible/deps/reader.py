@@ -18,7 +18,7 @@ Standard output, one object a line, each with a "kind":
     reading     what is being read, for whoever waits
     inventory   hosts with their groups; keys of the files of variables; which of "hosts" it did not have; the
                 bastion
-    hosts       those of inventories that only a command names
+    hosts       those of inventories that only a command names, and those that add_host adds by their address
     play        the pattern of hosts of a play, and the hosts that it selects
     task        one task with rendered arguments, for the hosts for which they are the same; what the
                 files say that it lays down

@@ -62,10 +62,31 @@ func TestWhatIsNoEdge(t *testing.T) {
 	}
 	other := writer("h", "/etc/a/file")
 	other.Args, other.At = map[string]any{"dest": "/etc/a/file", "content": "y"}, Place{File: "w.yaml", Line: 9}
+	cloud := func(module, name, more, value string) Task {
+		return Task{Module: "openstack.cloud." + module, Args: map[string]any{"cloud": "prod", "name": name, more: value}, Hosts: []string{"localhost"}}
+	}
+	login := func(project string, t Task) Task {
+		delete(t.Args, "cloud")
+		t.Args["auth"] = map[string]any{"auth_url": "https://keystone.example.org:5000/v3", "project_name": project}
+		return t
+	}
+	mount := func(opts string) Task {
+		return Task{Module: "mount", Args: map[string]any{"src": "nfs@.x=/", "path": "/x", "opts": opts, "state": "mounted"}, Hosts: []string{"h"}}
+	}
 	for name, test := range map[string]struct {
 		a, b []Task
 		want string
 	}{
+		"an image of which a server is made":         {[]Task{cloud("image", "base", "", "")}, []Task{cloud("server", "s", "image", "base")}, "order R1 high"},
+		"a server that is called as a group is":      {[]Task{cloud("security_group", "db", "", "")}, []Task{cloud("server", "db", "image", "base")}, ""},
+		"one cloud by its address":                   {[]Task{login("p", cloud("network", "n", "", ""))}, []Task{login("p", cloud("server", "s", "network", "n"))}, "order R1 high"},
+		"two projects of one cloud":                  {[]Task{login("p", cloud("network", "n", "", ""))}, []Task{login("q", cloud("server", "s", "network", "n"))}, ""},
+		"a host that another makes":                  {[]Task{cloud("server", "h", "", "")}, []Task{writer("h", "/etc/a/file")}, "order R9 medium"},
+		"another host than is made":                  {[]Task{cloud("server", "h", "", "")}, []Task{writer("g", "/etc/a/file")}, ""},
+		"a host that is removed":                     {[]Task{cloud("server", "h", "state", "absent")}, []Task{writer("h", "/etc/a/file")}, ""},
+		"a secret with which is mounted":             {[]Task{writer("h", "/etc/a/file")}, []Task{mount("name=x,secretfile=/etc/a/file,_netdev")}, "order R1 high"},
+		"a mount without a secret":                   {[]Task{writer("h", "/etc/a/file")}, []Task{mount("upperdir=/etc/a/file")}, ""},
+		"a zone with its dot":                        {[]Task{{Module: "openstack.cloud.dns_zone", Args: map[string]any{"name": "x.org."}, Hosts: []string{"localhost"}}}, []Task{{Module: "command", Args: map[string]any{"_raw_params": "certbot certonly -d www.x.org"}, Hosts: []string{"h"}}}, "order R15 medium"},
 		"a file that is read":                        {[]Task{writer("h", "/etc/a/file")}, []Task{reader("h", "/etc/a/file")}, "order R1 high"},
 		"the same path on another host":              {[]Task{writer("h", "/etc/a/file")}, []Task{reader("g", "/etc/a/file")}, ""},
 		"who reads writes it too":                    {[]Task{writer("h", "/etc/a/file")}, []Task{writer("h", "/etc/a/file"), reader("h", "/etc/a/file")}, "mutex R4 low"},
@@ -141,5 +162,21 @@ func TestSettingsAreTakenAtTheirWord(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "gozer.yaml:2") {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+func TestSoftSetupIsOneFinding(t *testing.T) {
+	r := repo(Job{Name: "bootstrap", Tasks: []Task{writer("h", "/etc/0")}}, Job{Name: "a", Tasks: []Task{writer("h", "/etc/1")}}, Job{Name: "b", Tasks: []Task{writer("h", "/etc/2")}}, Job{Name: "c", Tasks: []Task{writer("h", "/etc/3")}})
+	for i := range r.Pipelines[0].Members[1:] {
+		r.Pipelines[0].Members[i+1].After = []Dependency{{Job: "bootstrap", Soft: true}}
+	}
+	var found []Finding
+	for _, f := range analysed(t, r).Audit(AuditOptions{}).Findings {
+		if f.Rule == "L5" {
+			found = append(found, f)
+		}
+	}
+	if len(found) != 1 || !slices.Equal(found[0].Jobs, []string{"bootstrap", "a", "b", "c"}) || len(found[0].Also) != 2 || !strings.HasPrefix(found[0].Text, "3 jobs depend only softly") {
+		t.Errorf("%+v", found)
 	}
 }

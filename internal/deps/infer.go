@@ -82,6 +82,7 @@ func (a *Analysis) infer() {
 	a.external()
 	a.byNaming()
 	a.outages()
+	a.machines()
 	a.secrets()
 	a.reasons()
 	a.Edges = strongest(a.Edges)
@@ -411,16 +412,16 @@ func (a *Analysis) zones(m meeting) {
 	if !writes(m.x.Verb) || m.y.Verb != Use {
 		return
 	}
-	name := strings.TrimPrefix(m.y.Name, "*.")
+	name, zone := strings.TrimPrefix(m.y.Name, "*."), strings.TrimSuffix(m.x.Name, ".")
 	switch {
 	case m.y.Name == "*":
-		a.order("R15", Low, need(m.y), m, "%s writes the zone %s, which a certificate of %s may need", m.a, m.x.Name, m.b)
-	case name == m.x.Name || strings.HasSuffix(name, "."+m.x.Name):
-		if record := strings.TrimSuffix(m.x.Detail, "."); record != "" && record != name && record+"."+m.x.Name != name && !strings.Contains(record, "_acme-challenge") {
+		a.order("R15", Low, need(m.y), m, "%s writes the zone %s, which a certificate of %s may need", m.a, zone, m.b)
+	case name == zone || strings.HasSuffix(name, "."+zone):
+		if record := strings.TrimSuffix(m.x.Detail, "."); record != "" && record != name && record+"."+zone != name && !strings.Contains(record, "_acme-challenge") {
 			return // of that zone it writes another record
 		}
 		if !a.written[m.b][m.x.Resource] {
-			a.order("R15", Medium, need(m.y), m, "%s writes the zone %s, which a certificate of %s needs", m.a, m.x.Name, m.b)
+			a.order("R15", Medium, need(m.y), m, "%s writes the zone %s, which a certificate of %s needs", m.a, zone, m.b)
 		}
 	}
 }

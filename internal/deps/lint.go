@@ -54,11 +54,23 @@ func (a *Analysis) setup(pipelines []string) []Finding {
 				}
 				continue
 			}
+			var soft, none []Finding
 			for _, u := range users {
-				for _, f := range a.softSetup(p, s, u) {
-					f.Level, f.Confidence = level, conf
-					out = append(out, f)
+				f, direct := a.softSetup(p, s, u)
+				switch {
+				case f == nil:
+					continue
+				case direct:
+					soft = append(soft, *f)
+				default:
+					none = append(none, *f)
 				}
+			}
+			soft = together(soft, fmt.Sprintf("depend only softly on the set-up job %s: where that is not run, they work with what an earlier run left", s))
+			none = together(none, fmt.Sprintf("do not depend on the set-up job %s in the pipeline %s", s, p.Name))
+			for _, f := range slices.Concat(soft, none) {
+				f.Level, f.Confidence = level, conf
+				out = append(out, f)
 			}
 		}
 	}
@@ -75,22 +87,40 @@ func (a *Analysis) usesSetup(setup, job string) bool {
 	return false
 }
 
-func (a *Analysis) softSetup(p *Pipeline, setup, job string) []Finding {
+// softSetup tells of a job that may run without the set-up job; direct: though it depends on it.
+func (a *Analysis) softSetup(p *Pipeline, setup, job string) (f *Finding, direct bool) {
 	m := p.Member(job)
 	if p.path(setup, job, map[string]bool{}, func(d Dependency) bool { return !d.Soft }) {
-		return nil
+		return nil, false
 	}
-	direct := slices.ContainsFunc(m.After, func(d Dependency) bool { return d.Job == setup })
+	direct = slices.ContainsFunc(m.After, func(d Dependency) bool { return d.Job == setup })
 	if !direct && p.Before(setup, job) {
-		return nil // the soft step on the way there is told of
+		return nil, false // the soft step on the way there is told of
 	}
-	f := Finding{Rule: "L5", Level: LevelError, Severity: Freshness, Confidence: High, Pipelines: []string{p.Name}, Jobs: []string{setup, job}, At: m.At,
+	f = &Finding{Rule: "L5", Severity: Freshness, Pipelines: []string{p.Name}, Jobs: []string{setup, job}, At: m.At,
 		Text: fmt.Sprintf("%s depends only softly on the set-up job %s: where that is not run, it works with what an earlier run left", job, setup),
 		Fix:  "make the dependency hard"}
 	if !direct {
 		f.Text = fmt.Sprintf("%s does not depend on the set-up job %s in the pipeline %s", job, setup, p.Name)
 	}
-	return []Finding{f}
+	return f, direct
+}
+
+// together makes one finding of those that say the same of three jobs or more, whose first job is the same.
+func together(same []Finding, text string) []Finding {
+	if len(same) < 3 {
+		return same
+	}
+	one := same[0]
+	var jobs []string
+	for _, f := range same {
+		jobs = append(jobs, f.Jobs[1])
+		one.Also = append(one.Also, f.At)
+	}
+	one.Also, one.Jobs = one.Also[1:], append([]string{one.Jobs[0]}, jobs...)
+	one.Text = fmt.Sprintf("%d jobs %s: %s", len(jobs), text, list(jobs))
+	one.Fix = "make the dependency hard, best in a parent that they share"
+	return []Finding{one}
 }
 
 // differing is L7: a job whose dependencies differ between pipelines that have all of these jobs.

@@ -3,6 +3,7 @@ package deps
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -49,12 +50,24 @@ func (r Resource) String() string {
 		return "the host " + r.Host
 	case r.Kind == Kubernetes:
 		return kubernetesText(r)
+	case r.Kind == Cloud:
+		return cloudText(r.Name)
 	case r.Host == "":
 		return r.Kind + " " + r.Name
 	case r.Name == "":
 		return fmt.Sprintf("the %s of %s", strings.ReplaceAll(r.Kind, "-", " "), r.Host)
 	}
 	return fmt.Sprintf("%s %s on %s", r.Kind, r.Name, r.Host)
+}
+
+var cloudObject = regexp.MustCompile(`^(\S+) (.+) \((.+)\)$`)
+
+// cloudText is "the image base in the cloud prod".
+func cloudText(name string) string {
+	if m := cloudObject.FindStringSubmatch(name); m != nil {
+		return fmt.Sprintf("the %s %s in the cloud %s", m[3], m[2], m[1])
+	}
+	return Cloud + " " + name
 }
 
 // kubernetesText is "Service app of namespace web in the cluster prod".

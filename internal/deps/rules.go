@@ -17,7 +17,7 @@ var Rules = []Rule{
 	{"R6b", "uses a namespace that another makes", "One job makes a namespace in which the other has objects."},
 	{"R7", "needs or manages the same account", "One job makes an account that the other needs; or two manage the same one, which is often harmless."},
 	{"R8", "run the same playbook", "Two jobs run the same playbook: they do the same at the same time, and their logs have the same name."},
-	{"R9", "needs what another installs", "Modules need things that they do not name: a kubeconfig, a clouds.yaml, the docker service, a token."},
+	{"R9", "needs what another installs", "Modules need things that they do not name: a host, a kubeconfig, a clouds.yaml, the docker service, a token."},
 	{"R10", "needs secrets while another restarts their store", "One job looks up secrets in a store that another may restart; harmless where the store is highly available."},
 	{"R11", "talks to what another serves", "One job calls an endpoint that another sets up."},
 	{"R12", "configures what another sets up", "A job only calls an API, and has a group or role in common with one that deploys: a suggestion."},

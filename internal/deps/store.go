@@ -37,10 +37,21 @@ func imageName(ref string) string {
 // whatever watches.
 var passive = regexp.MustCompile(`/(?:haproxy|nginx|apache2?|httpd|caddy|traefik|envoy|keepalived|prometheus|alertmanager|telegraf|nagios|icinga|zabbix|blackbox|varnish)[/.\w-]*`)
 
-// mounted adds the server whose folder a task mounts.
+// secretOption are options of a mount that name a file with a secret.
+var secretOption = regexp.MustCompile(`\b(?:secretfile|credentials|keyfile|keyring)=(/[^,\s]+)`)
+
+// mounted adds the server whose folder a task mounts, and the secret that it is mounted with.
 func (b *builder) mounted(t *Task, hosts []string) {
-	if state, _ := t.Args["state"].(string); b.table.name(t.Module) != "mount" || state != "mounted" && state != "present" {
+	state, _ := t.Args["state"].(string)
+	if b.table.name(t.Module) != "mount" || state != "mounted" && state != "present" {
 		return
+	}
+	for _, opts := range lookup(t.Args, "opts") {
+		for _, m := range secretOption.FindAllStringSubmatch(opts, -1) {
+			for _, h := range hosts {
+				b.add(Access{Resource: Resource{File, h, m[1]}, Verb: Read, Task: t, Weak: state == "present"})
+			}
+		}
 	}
 	for _, src := range lookup(t.Args, "src") {
 		server, folder, ok := strings.Cut(src, ":")

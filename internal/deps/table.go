@@ -276,6 +276,9 @@ func (r *AccessRule) resources(args map[string]any, host string) []Access {
 			}
 			if r.Prefix != "" {
 				prefix := lookup(args, r.Prefix)
+				if len(prefix) == 0 && r.Kind == Cloud {
+					prefix = login(args)
+				}
 				if len(prefix) == 0 {
 					continue
 				}
@@ -298,6 +301,20 @@ func (r *AccessRule) resources(args map[string]any, host string) []Access {
 		return out
 	}
 	return nil
+}
+
+// login names a cloud by where and into what a task logs in, where it does not go by a name.
+func login(args map[string]any) []string {
+	auth, _ := args["auth"].(map[string]any)
+	at, project := lookup(auth, "auth_url"), lookup(auth, "project_name")
+	if len(at) == 0 || len(project) == 0 || args["cloud"] != nil {
+		return nil
+	}
+	host, err := url.Parse(at[0])
+	if err != nil {
+		return nil
+	}
+	return []string{host.Hostname() + "/" + project[0]}
 }
 
 // lookup finds the texts of an argument; "=x" is x itself.
