@@ -213,13 +213,21 @@ func (v *Verdict) String() string {
 	for _, n := range v.Faults {
 		total += n
 	}
-	fmt.Fprintf(&b, "faults injected   %d\n", total)
-	for _, k := range slices.Sorted(maps.Keys(v.Faults)) {
-		fmt.Fprintf(&b, "  %-16s%d\n", k, v.Faults[k])
+	row := func(name string, n int, remark string) {
+		fmt.Fprintf(&b, "%-22s %d%s\n", name, n, remark)
 	}
-	fmt.Fprintf(&b, "changes approved  %d\n  landed          %d\n  refused         %d (%s)\n", v.Approved, v.Landed, v.Refused, "they are broken")
-	fmt.Fprintf(&b, "builds run        %d\n  of them again   %d (their executor was gone)\n", v.Builds, v.Repeated)
-	fmt.Fprintf(&b, "lost              %d\ndoubled           %d\nwrong             %d\n", len(v.Lost), len(v.Doubled), len(v.Wrong))
+	row("faults injected", total, "")
+	for _, k := range slices.Sorted(maps.Keys(v.Faults)) {
+		row("  "+k, v.Faults[k], "")
+	}
+	row("changes approved", v.Approved, "")
+	row("  landed", v.Landed, "")
+	row("  refused", v.Refused, " (they are broken)")
+	row("builds run", v.Builds, "")
+	row("  of them again", v.Repeated, " (their executor was gone)")
+	row("lost", len(v.Lost), "")
+	row("doubled", len(v.Doubled), "")
+	row("wrong", len(v.Wrong), "")
 	for _, list := range [][]string{v.Lost, v.Doubled, v.Wrong} {
 		for _, s := range list {
 			fmt.Fprintf(&b, "  %s\n", s)
