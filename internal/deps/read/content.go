@@ -327,7 +327,7 @@ func (o Options) run(ctx context.Context, python string, in []byte, books int) (
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, python, filepath.Join(dir, "program", ansibledeps.Entry))
-	cmd.Env = append(os.Environ(), "ANSIBLE_HOME="+filepath.Join(dir, "home"), "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = append(environment(), "ANSIBLE_HOME="+filepath.Join(dir, "home"), "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Stdin = bytes.NewReader(in)
 	cmd.WaitDelay = time.Second
 	// A program of the inventory that was given up must not outlive the reading.
@@ -356,6 +356,12 @@ func (o Options) run(ctx context.Context, python string, in []byte, books int) (
 		return nil, fmt.Errorf("read the playbooks with %s: %w: %s", python, errors.Join(err, ctx.Err()), lastLine(stderr.String()))
 	}
 	return out, nil
+}
+
+// environment is what programs of the inventory are given: clouds they may need to ask for, but what Gozer itself logs in
+// with is none of a repository's business.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOZER_") })
 }
 
 // follow collects the lines; ended tells whether the last one was there.

@@ -75,3 +75,17 @@ of_another: "{{ lookup('pipe', 'touch MARK-host') }}"
 		t.Fatal(err)
 	}
 }
+
+// TestInventoryProgramsSeeNoCredentials has a program of the inventory tell what it is given.
+func TestInventoryProgramsSeeNoCredentials(t *testing.T) {
+	t.Setenv("GOZER_TOKEN", "s3cret")
+	t.Setenv("OS_CLOUD", "prod")
+	r, err := Repo(t.Context(), Options{Python: python(t), Path: lay(t, twoJobs+"-- one.yaml --\n- hosts: web\n  tasks: []\n"+
+		"-- inventory/cloud.sh --\n#!/bin/sh\necho \"{\\\"web\\\": {\\\"hosts\\\": [\\\"token-${GOZER_TOKEN:-none}-$OS_CLOUD\\\"]}, \\\"_meta\\\": {\\\"hostvars\\\": {}}}\"\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Hosts["token-none-prod"] == nil {
+		t.Errorf("hosts %v, problems %v", r.Hosts, r.Problems)
+	}
+}
