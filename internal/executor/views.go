@@ -268,8 +268,9 @@ func (v *views) workspace(ctx context.Context, id pipeline.BuildsetID, p change.
 		return err
 	}
 	defer release()
+	objects := filepath.Join(view, ".git", "objects")
 	lent, release, err := v.shared(ctx, key("lent", p, append([]string{string(id)}, sum...)...), keepLent, func(_ context.Context, path string) error {
-		return copyTree(view, path, copyFile)
+		return copyTree(objects, path, copyFile)
 	})
 	if err != nil {
 		return err
@@ -278,7 +279,10 @@ func (v *views) workspace(ctx context.Context, id pipeline.BuildsetID, p change.
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	if err := copyTree(lent, dir, linkFile); err != nil {
+	link := func(object, to string) error {
+		return linkFile(lent+strings.TrimPrefix(object, objects), to)
+	}
+	if err := copyTree(view, dir, link); err != nil {
 		return err
 	}
 	return point(ctx, dir, at)
